@@ -1,0 +1,89 @@
+"""How a stage's steps are run and shown, with Prefect or without: a stage is a plain function that is handed a
+`Submit`. On the command line that is a pool of threads; in a Prefect flow, each step becomes a Prefect task."""
+
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.task_runners import ThreadPoolTaskRunner
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result", covariant=True)
+T = TypeVar("T")
+OUR_LOGGERS = ("flows", "tasks", "models", "storage")
+WINDOW = 2  # steps in flight: one reads photos while the other is scored; more would only hold memory
+
+
+class Future(Protocol[Result]):
+    def result(self) -> Result: ...
+
+
+Submit = Callable[[Callable[[], Any], str], Future[Any]]  # a step and its name
+
+
+@contextmanager
+def threads() -> Iterator[Submit]:
+    """Steps on threads of this process: the command line's way."""
+    with ThreadPoolExecutor(WINDOW) as pool:
+        yield lambda step, name: pool.submit(step)
+
+
+def prefect_task(step: Callable[[], T], name: str) -> Future[T]:
+    """A step as a Prefect task. Prefect's cache and stored results stay off: the tables are the truth, and a result
+    stored by default is a pickle."""
+    return task(lambda: step(), name=name, cache_policy=NO_CACHE, persist_result=False).submit()
+
+
+def stage_flow(name: str) -> Callable:
+    """Decorates a stage's entry as a Prefect flow with our habits."""
+    return flow(name=name, task_runner=ThreadPoolTaskRunner(max_workers=WINDOW), persist_result=False, validate_parameters=True)
+
+
+def in_window(submit: Submit, steps: Iterable[Callable[[], T]], name: str) -> Iterator[T]:
+    """The steps' results, in order, with at most WINDOW of them in flight."""
+    pending: deque[Future[T]] = deque()
+    for step in steps:
+        pending.append(submit(step, name))
+        if len(pending) == WINDOW:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Shows how far a stage is: a bar on a terminal, else a log line a step. The caller says how many are done."""
+    started, done = time.monotonic(), 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        shown = bar.add_task(what, total=total)
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            bar.advance(shown, count)
+            rate = done / max(time.monotonic() - started, 1e-9)
+            logger.info("%s: %d of %d, %.1f a second, %.0f s left", what, done, total, rate, (total - done) / rate)
+
+        yield advance
+
+
+def publish(key: str, counts: dict) -> None:
+    """Leaves a stage's counts as an artifact on Prefect's page."""
+    create_table_artifact([{"what": name, "count": str(value)} for name, value in counts.items()], key=key)
+
+
+def log_to_prefect() -> None:
+    """Prefect hangs its handler on our loggers but leaves their level, so that INFO lines would vanish."""
+    for name in OUR_LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)

@@ -1,0 +1,56 @@
+"""The frozen blocks' answers for every face, on disk: float16 in one memory-mapped file a copy.
+
+A face costs 64 kB a copy with one block unfrozen, 128 kB with two. The files are keyed by all that went into them, so
+a second run over the same faces reads them, and they are personal data: they lie in the workspace's cache folder."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from models.vgg16 import Network
+
+logger = logging.getLogger(__name__)
+CropsOf = Callable[[int, np.ndarray], np.ndarray]  # copy, indices of faces -> uint8 [n, side, side, 3]
+Advance = Callable[[int], None]
+_BATCH = 64
+
+
+def cache_key(network: Network, crop_hashes: Sequence[str], seed: int, augmentation: str) -> str:
+    digest = hashlib.sha256()
+    for values in network.frozen.get_weights():
+        digest.update(values.tobytes())
+    about = (network.frozen.output.shape, network.frozen.compute_dtype, network.frozen.layers[-1].compute_dtype)
+    digest.update(repr((about, seed, augmentation)).encode())
+    for crop_hash in crop_hashes:
+        digest.update(crop_hash.encode())
+    return digest.hexdigest()[:24]
+
+
+def cached_features(
+    network: Network, crops_of: CropsOf, count: int, copies: int, folder: Path, key: str, advance: Advance
+) -> list[np.ndarray]:
+    """One array a copy, float16 [count, ...]; computed where its file isn't there yet."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    files = [folder / f"{key}-{copy}.npy" for copy in range(copies)]
+    for copy, file in enumerate(files):
+        if file.exists():
+            advance(count)
+        else:
+            _compute(network, crops_of, count, copy, file, advance)
+    return [np.load(file, mmap_mode="r") for file in files]
+
+
+def _compute(network: Network, crops_of: CropsOf, count: int, copy: int, file: Path, advance: Advance) -> None:
+    unfinished = file.with_suffix(".unfinished")
+    shape = (count, *network.frozen.output.shape[1:])
+    features = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
+    for start in range(0, count, _BATCH):
+        indices = np.arange(start, min(start + _BATCH, count))
+        features[indices] = network.frozen.predict_on_batch(crops_of(copy, indices))
+        advance(len(indices))
+    features.flush()
+    os.replace(unfinished, file)

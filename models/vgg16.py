@@ -1,0 +1,151 @@
+"""VGG16 without its top (Simonyan and Zisserman, 2014), cut in two: the frozen blocks, run once a face with their
+answers cached, and the tail that is trained, with two heads on it.
+
+A 128x128 crop costs 10 GFLOP, nine tenths of it in blocks 1 to 4; so a cache makes a fine-tune minutes, not hours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import onnx
+from keras import layers
+from onnx import numpy_helper
+
+from models.contract import CROP_SIDE, BadModel
+from models.recipes import YEARS
+from storage.settings import Recipe, Targets
+
+_RGB_MEANS = (123.68, 116.779, 103.939)  # of ImageNet, which these weights were trained with
+_HIDDEN = 192
+_DROPOUT = 0.4
+_LAST_BLOCK = 5
+
+LayerWeights = dict[str, list[np.ndarray]]  # by layer name: kernel [height, width, in, out], bias [out]
+
+
+@dataclass(frozen=True)
+class Network:
+    """`frozen` turns uint8 crops [n, 128, 128, 3], RGB, into features; `tail` turns features into raw answers: age
+    (logits over years, or years) and a gender logit."""
+
+    frozen: keras.Model
+    tail: keras.Model
+    targets: Targets
+    recipe: Recipe
+
+    def block_variables(self) -> list[keras.Variable]:
+        """What is tuned of VGG16."""
+        return [v for layer in self.tail.layers if layer.name.startswith("block") for v in layer.trainable_variables]
+
+    def head_variables(self) -> list[keras.Variable]:
+        tuned = {id(variable) for variable in self.block_variables()}
+        return [v for v in self.tail.trainable_variables if id(v) not in tuned]
+
+
+def build(weights: LayerWeights, *, unfrozen_blocks: int, targets: Targets, recipe: Recipe, half: bool) -> Network:
+    """Builds the network with VGG16's weights in it and fresh heads. `half` computes in bfloat16."""
+    with _precision("mixed_bfloat16" if half else "float32"):
+        trunk = keras.applications.VGG16(include_top=False, weights=None, input_shape=(CROP_SIDE, CROP_SIDE, 3))
+        for name, values in weights.items():
+            trunk.get_layer(name).set_weights(values)
+        first = f"block{_LAST_BLOCK + 1 - unfrozen_blocks}"
+        cut = next(index for index, layer in enumerate(trunk.layers) if layer.name.startswith(first))
+        frozen = _frozen(trunk.layers[1:cut])
+        tail = _tail(trunk.layers[cut:], frozen.output.shape[1:], targets, recipe)
+    return Network(frozen, tail, targets, recipe)
+
+
+def imagenet_weights() -> LayerWeights:
+    """By Keras' own loader, which downloads them once. Raises BadModel where it can't."""
+    try:
+        return _weights_of(keras.applications.VGG16(include_top=False, weights="imagenet"))
+    except Exception as error:  # urllib, socket and OSErrors, which Keras wraps in a bare Exception
+        raise BadModel(
+            f"VGG16's ImageNet weights can't be downloaded ({error}); use --trunk FILE.weights.h5 or --trunk pretrained"
+        ) from error
+
+
+def weights_from_file(path: Path) -> LayerWeights:
+    """A `.weights.h5` file of Keras' VGG16 without top. Raises BadModel for any other, links inside it included:
+    they can read files elsewhere on the machine (CVE-2025-9905 and its like)."""
+    if not path.name.endswith(".weights.h5"):
+        raise BadModel(f"{path}: not a .weights.h5 file; whole Keras models can carry code and aren't loaded")
+    try:
+        with h5py.File(path, "r") as file:
+            if any(not isinstance(link, h5py.HardLink) for link in _links(file)):
+                raise BadModel(f"{path}: has links in it; only plain weights are loaded")
+        trunk = keras.applications.VGG16(include_top=False, weights=None)
+        trunk.load_weights(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadModel(f"{path}: not the weights of VGG16 without top: {error}") from error
+    return _weights_of(trunk)
+
+
+def weights_from_onnx(content: bytes) -> LayerWeights:
+    """VGG16's blocks out of a model that `faceline export` made, so that fine-tuning needs no download.
+    Raises BadModel."""
+    try:
+        stored = {part.name: part for part in onnx.load_from_string(content).graph.initializer}
+    except Exception as error:  # protobuf's decoding errors
+        raise BadModel(f"not an ONNX model: {error}") from error
+    names = [layer.name for layer in keras.applications.VGG16(include_top=False, weights=None).layers]
+    convolutions = [name for name in names if "conv" in name]
+    try:
+        kernels = {name: numpy_helper.to_array(stored[f"{name}.kernel"]).astype(np.float32) for name in convolutions}
+        biases = {name: numpy_helper.to_array(stored[f"{name}.bias"]).astype(np.float32) for name in convolutions}
+        # ONNX keeps a kernel as [out, in, height, width].
+        return {name: [kernels[name].transpose(2, 3, 1, 0), biases[name]] for name in convolutions}
+    except KeyError as error:
+        raise BadModel(f"the model has no weights of VGG16 in it: {error} is missing") from error
+
+
+def _frozen(blocks: list[keras.Layer]) -> keras.Model:
+    crops = keras.Input((CROP_SIDE, CROP_SIDE, 3), dtype="uint8", name="crops")
+    centred = layers.Rescaling(1.0, offset=[-mean for mean in _RGB_MEANS], dtype="float32")(crops)
+    values = centred[..., ::-1]  # the weights take BGR
+    for layer in blocks:
+        layer.trainable = False
+        values = layer(values)
+    return keras.Model(crops, values)
+
+
+def _tail(blocks: list[keras.Layer], shape: tuple[int, ...], targets: Targets, recipe: Recipe) -> keras.Model:
+    features = keras.Input(shape, name="features")
+    values = features
+    for layer in blocks:
+        values = layer(values)
+    # VGG16's answers are large and uneven; without this the heads take an epoch to find their scale.
+    values = layers.LayerNormalization(dtype="float32", name="scale")(layers.Flatten()(values))
+    values = layers.Dropout(_DROPOUT)(values)
+    values = layers.Dropout(_DROPOUT)(layers.Dense(_HIDDEN, activation="relu", name="hidden")(values))
+    answers = {"age": layers.Dense(len(YEARS) if recipe == "distribution" else 1, dtype="float32", name="age")(values)}
+    if targets == "age+gender":
+        answers["gender"] = layers.Dense(1, dtype="float32", name="gender")(values)
+    return keras.Model(features, answers)
+
+
+def _weights_of(trunk: keras.Model) -> LayerWeights:
+    return {layer.name: layer.get_weights() for layer in trunk.layers if layer.get_weights()}
+
+
+def _links(group: h5py.Group) -> Iterator[object]:
+    for name in group:
+        link = group.get(name, getlink=True)
+        yield link
+        if isinstance(link, h5py.HardLink) and isinstance(group[name], h5py.Group):
+            yield from _links(group[name])
+
+
+@contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Keras' own applications take their precision from a global setting only."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

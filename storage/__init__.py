@@ -1,0 +1,1 @@
+"""The workspace: table schemas, settings, reading and committing, the model registry, reviews."""

@@ -1,0 +1,134 @@
+"""The model registry: `registry/<version>/` holds one exported model with its card, metrics and hash, and
+`registry/champion.json` names the one that scores by default.
+
+A version counts once its `version.json` is there, which is written last; so a killed export leaves no half model."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from upath import UPath
+
+from storage.workspace import Workspace, now, write_whole
+
+PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
+
+
+class UnknownModel(Exception):
+    """No such version, or its file isn't the one that was registered."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered model. `model_hash` is the SHA-256 of its file, in hex."""
+
+    name: str
+    folder: UPath
+    model_hash: str
+    created_at: str
+
+    def model_bytes(self) -> bytes:
+        """The model file, read once. Raises UnknownModel when it's missing or isn't the registered one."""
+        path = self.folder / "model.onnx"
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UnknownModel(f"{path}: can't be read: {error}") from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.model_hash:
+            raise UnknownModel(f"{path}: was changed since it was registered: SHA-256 {found}, not {self.model_hash}")
+        return content
+
+    def metrics(self) -> dict:
+        return json.loads((self.folder / "metrics.json").read_text())
+
+    def card(self) -> str:
+        return (self.folder / "card.md").read_text()
+
+
+def register(workspace: Workspace, model: bytes, card: str, metrics: dict) -> Version:
+    """Adds a version, whole or not at all, and makes it champion when it's the first."""
+    model_hash = hashlib.sha256(model).hexdigest()
+    version = f"{now():%Y%m%d-%H%M%S}-{model_hash[:8]}"
+    write_version(workspace.registry / version, version, model, card, metrics)
+    if champion(workspace) is None:
+        promote(workspace, version, "the first version")
+    return find(workspace, version)
+
+
+def write_version(folder: UPath, name: str, model: bytes, card: str, metrics: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "model.onnx", model)
+    write_whole(folder / "card.md", card.encode())
+    write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
+    about = {"name": name, "model_hash": hashlib.sha256(model).hexdigest(), "created_at": now().isoformat()}
+    write_whole(folder / "version.json", json.dumps(about, indent=2).encode())
+
+
+def versions(workspace: Workspace) -> list[Version]:
+    """Every whole version, oldest first."""
+    if not workspace.registry.exists():
+        return []
+    folders = [folder for folder in workspace.registry.iterdir() if (folder / "version.json").exists()]
+    return sorted((_read(folder) for folder in folders), key=lambda version: version.created_at)
+
+
+def champion(workspace: Workspace) -> Version | None:
+    alias = workspace.registry / "champion.json"
+    if not alias.exists():
+        return None
+    return find(workspace, json.loads(alias.read_text())["version"])
+
+
+def pretrained() -> Version:
+    """The model that ships with Faceline."""
+    if not (PRETRAINED / "version.json").exists():
+        raise UnknownModel(f"{PRETRAINED}: the shipped model is missing; install Faceline again")
+    return _read(cast(UPath, PRETRAINED))
+
+
+def find(workspace: Workspace, name: str) -> Version:
+    """Raises UnknownModel, naming those there are."""
+    if name == "pretrained":
+        return pretrained()
+    if name == "champion":
+        return champion(workspace) or pretrained()
+    for version in versions(workspace):
+        if version.name == name:
+            return version
+    known = ", ".join(version.name for version in versions(workspace)) or "none"
+    raise UnknownModel(f"no model `{name}` in {workspace.registry}; there is pretrained, and: {known}")
+
+
+def promote(workspace: Workspace, name: str, reason: str) -> None:
+    """Makes a version the champion, and adds a line to the registry's log on why."""
+    version = find(workspace, name)
+    log = workspace.registry / "log.jsonl"
+    entry = {"at": now().isoformat(), "promoted": version.name, "model_hash": version.model_hash, "reason": reason}
+    earlier = log.read_text() if log.exists() else ""
+    write_whole(log, (earlier + json.dumps(entry) + "\n").encode())
+    write_whole(workspace.registry / "champion.json", json.dumps({"version": version.name}).encode())
+
+
+def _read(folder: UPath) -> Version:
+    about = json.loads((folder / "version.json").read_text())
+    return Version(about["name"], folder, about["model_hash"], about["created_at"])
+
+
+def model_content(workspace: Workspace | None, name: str) -> tuple[bytes, str]:
+    """A model's bytes and its version's name, for a registry version, `champion`, `pretrained` or an .onnx file.
+    Raises UnknownModel."""
+    if name.endswith(".onnx"):
+        try:
+            return Path(name).read_bytes(), Path(name).stem
+        except OSError as error:
+            raise UnknownModel(f"{name}: can't be read: {error.strerror}") from error
+    if workspace is None:
+        if name != "pretrained":
+            raise UnknownModel(f"`{name}` is looked up in a workspace: give --workspace, or the path of an .onnx file")
+        version = pretrained()
+    else:
+        version = find(workspace, name)
+    return version.model_bytes(), version.name

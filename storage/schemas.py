@@ -1,0 +1,113 @@
+"""Every column of every table: the one place where a column is named into being.
+
+Column names are a promise to users. Each table is an Arrow schema; a column's comment gives its unit, range and
+what null means. The key of each table stands beside its schema: appending two rows of one key is a defect.
+"""
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+LONGEST_LIFE_YEARS = 116
+
+
+class FileStatus(StrEnum):
+    """What came of one file. Every file met has exactly one."""
+
+    OK = "ok"  # pixels were read; face_count may still be 0
+    NOT_AN_IMAGE = "not_an_image"  # the first bytes are of no image format
+    TRUNCATED = "truncated"  # an image whose data ends early or is damaged
+    TOO_LARGE = "too_large"  # over the limit on pixels, bytes or memory
+    UNREADABLE = "unreadable"  # it could not be opened, or its decoder refused it
+    TIMED_OUT = "timed_out"  # decoding took longer than the limit
+    CRASHED_DECODER = "crashed_decoder"  # decoding killed its process, twice
+    UNSUPPORTED = "unsupported"  # an image format or a kind of link that isn't followed or decoded
+
+
+class LabelStatus(StrEnum):
+    OK = "ok"
+    INVALID = "invalid"
+
+
+def _time(name: str) -> pa.Field:
+    return pa.field(name, pa.timestamp("us", tz="UTC"), nullable=False)
+
+
+def _text(name: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, pa.string(), nullable=nullable)
+
+
+FILES = pa.schema(
+    [
+        _text("source"),  # the folder given by the user, absolute, or an object-store URL
+        _text("path"),  # relative to source; bytes that aren't UTF-8 are percent-escaped, reversibly
+        pa.field("size", pa.int64(), nullable=False),  # bytes
+        pa.field("mtime_ns", pa.int64(), nullable=False),  # nanoseconds since 1970
+        _text("file_hash", nullable=True),  # SHA-256 of the bytes that were decoded, hex; null: never read
+        _text("status"),  # a FileStatus
+        _text("detail", nullable=True),  # the reason, for people; null: nothing to say
+        pa.field("face_count", pa.int16(), nullable=False),
+        _text("fingerprint"),  # of the extraction settings and code
+        _text("run_id"),
+        _time("seen_at"),
+    ]
+)
+FILES_KEY = ("source", "path", "mtime_ns", "file_hash", "fingerprint")
+
+FACES = pa.schema(
+    [
+        _text("file_hash"),
+        pa.field("face_index", pa.int16(), nullable=False),  # 0 is the largest face
+        pa.field("x", pa.float32(), nullable=False),  # pixels of the upright full-size photo, from its left
+        pa.field("y", pa.float32(), nullable=False),  # pixels, from its top
+        pa.field("width", pa.float32(), nullable=False),  # pixels
+        pa.field("height", pa.float32(), nullable=False),  # pixels
+        pa.field("rotation", pa.int16(), nullable=False),  # degrees clockwise that stood the photo upright; 0 unless retried
+        _text("detector"),  # haar, centerface, yunet, or whole
+        pa.field("detector_score", pa.float32()),  # 0 to 1; null: the detector gives none
+        pa.field("sharpness", pa.float32(), nullable=False),  # variance of the crop's Laplacian, 0 and up
+        pa.field("crop", pa.binary()),  # 128x128 JPEG; null: not kept, by the user's wish
+        _text("crop_hash", nullable=True),  # SHA-256 of crop, hex; null with it
+        _text("fingerprint"),
+        _text("run_id"),
+        _time("extracted_at"),
+    ]
+)
+FACES_KEY = ("file_hash", "face_index", "fingerprint")
+
+LABELS = pa.schema(
+    [
+        _text("file_hash"),
+        _text("label_source"),  # wiki, utkface, or table:NAME
+        _text("subject_id", nullable=True),  # one person; null: unknown
+        pa.field("age", pa.float32()),  # years, 0 to 116; null: unknown, or invalid
+        _text("gender", nullable=True),  # female or male; null: unknown
+        pa.field("groups", pa.map_(pa.string(), pa.string())),  # further columns, `split` among them
+        _text("status"),  # a LabelStatus
+        _text("detail", nullable=True),  # why it's invalid
+        _time("labelled_at"),
+    ]
+)
+LABELS_KEY = ("file_hash", "label_source")
+
+SCORES = pa.schema(
+    [
+        _text("file_hash"),
+        pa.field("face_index", pa.int16(), nullable=False),
+        _text("fingerprint"),
+        _text("model_hash"),  # SHA-256 of the model file's bytes that ran, hex
+        _text("model_version"),  # its name in the registry, or pretrained
+        pa.field("age", pa.float32(), nullable=False),  # years
+        pa.field("age_low", pa.float32(), nullable=False),  # years; the lower end of the 90 % interval
+        pa.field("age_high", pa.float32(), nullable=False),  # years; the upper end
+        pa.field("female", pa.float32()),  # calibrated probability; null: the model judges age alone
+        pa.field("quality", pa.float32()),  # 0 to 1, how usable the crop is; see tasks/score.py
+        _text("provider"),  # the ONNX Runtime execution provider that ran, such as CPUExecutionProvider
+        _text("run_id"),
+        _time("scored_at"),
+    ]
+)
+SCORES_KEY = ("file_hash", "face_index", "fingerprint", "model_hash")
+
+TABLES = {"files": FILES, "faces": FACES, "labels": LABELS, "scores": SCORES}
+KEYS = {"files": FILES_KEY, "faces": FACES_KEY, "labels": LABELS_KEY, "scores": SCORES_KEY}

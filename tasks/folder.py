@@ -1,0 +1,107 @@
+"""Which files there are, and which are still to do.
+
+Listing opens no file: a directory walk and an anti-join against the `files` table. Names are bytes on disk, and
+`os.listdir` gives those that aren't UTF-8 as surrogates, on which `cv2.imread` dies with SIGSEGV; so a name is
+escaped into text once, here, and turned back into bytes where the file is opened."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from storage.schemas import FileStatus
+from storage.workspace import Workspace
+
+
+class BadFolder(Exception):
+    """The folder to work on is missing, isn't a folder, or can't be listed."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One file met. `refusal` is set, with a reason, where it mustn't be opened at all."""
+
+    source: str
+    path: str  # relative to source, escaped
+    size: int  # bytes
+    mtime_ns: int
+    refusal: FileStatus | None = None
+    reason: str | None = None
+
+    def full_path(self) -> bytes:
+        return os.path.join(unescape(self.source), unescape(self.path))
+
+
+def escape(name: bytes) -> str:
+    """Text for a file name: bytes that aren't UTF-8, control characters, and a % that would look like an escape
+    become %HH. Equal texts mean equal names."""
+    text = name.decode("utf-8", errors="surrogateescape")
+    text = re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", text)
+    return re.sub(r"[\x00-\x1f\x7f\udc80-\udcff]", lambda match: f"%{ord(match[0]) & 0xFF:02X}", text)
+
+
+def unescape(path: str) -> bytes:
+    """The bytes that `escape` was given."""
+    return re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), path.encode("utf-8"))
+
+
+def list_files(folder: str, *, leave_out: str | None = None) -> Iterator[Found]:
+    """Every file below `folder`, in a fixed order; `leave_out` is a folder below it to pass over (the workspace).
+    Links are followed to files inside the folder only, and never to folders: no loop, nothing from outside.
+    Raises BadFolder."""
+    root = os.path.realpath(os.fsencode(folder))
+    if not os.path.isdir(root):
+        raise BadFolder(f"{folder}: " + ("not a folder" if os.path.exists(root) else "there is no such folder"))
+    source = escape(root)
+    unlistable: list[OSError] = []
+    for parent, folders, names in os.walk(root, onerror=unlistable.append):
+        folders[:] = sorted(name for name in folders if os.path.join(parent, name) != os.fsencode(leave_out or ""))
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        for name in sorted(names + links):
+            yield _look_at(root, source, os.path.join(parent, name))
+        for error in unlistable:
+            if error.filename == root:
+                raise BadFolder(f"{folder}: can't be listed: {error.strerror}")
+            path = escape(os.path.relpath(error.filename, root))
+            yield Found(source, path, 0, 0, FileStatus.UNREADABLE, f"the folder can't be listed: {error.strerror}")
+        unlistable.clear()
+
+
+def still_to_do(listed: list[Found], workspace: Workspace, fingerprint: str) -> list[Found]:
+    """Those without a row for the same path, size, time and settings."""
+    if not listed:
+        return []
+    keys = ["source", "path", "size", "mtime_ns"]
+    met = pl.DataFrame([[getattr(found, key) for key in keys] for found in listed], schema=keys, orient="row")
+    done = (
+        workspace.scan("files")
+        .filter(pl.col("fingerprint") == fingerprint, pl.col("source").is_in(met["source"].unique().implode()))
+        .select(keys)
+    )
+    open_rows = met.with_row_index().lazy().join(done, on=keys, how="anti").select("index").sort("index").collect()
+    return [listed[index] for index in open_rows["index"]]
+
+
+def _look_at(root: bytes, source: str, full_path: bytes) -> Found:
+    path = escape(os.path.relpath(full_path, root))
+    try:
+        about = os.lstat(full_path)
+    except OSError as error:
+        return Found(source, path, 0, 0, FileStatus.UNREADABLE, f"gone since it was listed: {error.strerror}")
+    found = Found(source, path, about.st_size, about.st_mtime_ns)
+    if stat.S_ISLNK(about.st_mode):
+        target = os.path.realpath(full_path)
+        if not os.path.exists(target):
+            return replace(found, refusal=FileStatus.UNREADABLE, reason="a link to nothing, or to itself")
+        if os.path.isdir(target):
+            return replace(found, refusal=FileStatus.UNSUPPORTED, reason="a link to a folder; links aren't followed")
+        if not target.startswith(root + b"/"):
+            return replace(found, refusal=FileStatus.UNSUPPORTED, reason="a link out of the folder; not followed")
+        about = os.stat(full_path)
+        found = Found(source, path, about.st_size, about.st_mtime_ns)
+    if not stat.S_ISREG(about.st_mode):
+        return replace(found, refusal=FileStatus.NOT_AN_IMAGE, reason="not a regular file but a pipe, socket or device")
+    return found

@@ -1,0 +1,198 @@
+"""What is known of a photo before any model: from its name, or from a table.
+
+An implausible label is kept as `invalid` with the reason, not dropped: somebody will want to repair it."""
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from storage.schemas import LONGEST_LIFE_YEARS, LabelStatus
+from storage.workspace import Workspace, now, rows_of
+
+logger = logging.getLogger(__name__)
+_DAYS_A_YEAR = 365.2425
+_WIKI_NAME = re.compile(
+    r"^(?:nm)?(?P<id>\d+)(?:_rm\d+)?_(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})_(?P<taken>\d{4})$"
+)
+_UTKFACE_NAME = re.compile(r"^(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<time>\d+)$")
+_UTKFACE_RACES = ("White", "Black", "Asian", "Indian", "Others")
+_PATH_COLUMNS = ("path", "file")
+_GENDERS = {"female": "female", "f": "female", "woman": "female", "male": "male", "m": "male", "man": "male"}
+
+
+class BadLabels(Exception):
+    """A label table that can't be used: missing, unreadable, or without the columns that it needs."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """What one name or one row of a table says. `problem` says why it's invalid; None: it's fine."""
+
+    subject_id: str | None = None
+    age: float | None = None  # years
+    gender: str | None = None  # female or male
+    groups: dict[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """Where labels come from: its name in the tables, and a label for a path (None where it knows of none)."""
+
+    source: str
+    label_of: Callable[[str], Label | None]
+    known_paths: frozenset[str] = frozenset()  # of a table: to tell rows that met no photo
+
+
+def label_reader(labels: str) -> LabelReader:
+    """`wiki`, `utkface`, or a .csv or .parquet table. Raises BadLabels."""
+    if labels == "wiki":
+        return LabelReader("wiki", lambda path: wiki_label(Path(path).name))
+    if labels == "utkface":
+        return LabelReader("utkface", lambda path: utkface_label(Path(path).name))
+    table = _read_table(Path(labels))
+    return LabelReader(f"table:{Path(labels).name}", table.get, frozenset(table))
+
+
+def wiki_label(name: str) -> Label | None:
+    """`3999_1924-11-20_2010.jpg`: id, date of birth, year of the photo; also IMDB-WIKI's `nm0000001_rm123_...`.
+    A month or day of 00 is unknown; its middle is taken. As IMDB-WIKI's authors do, the photo is taken to be of the
+    middle of its year (Rothe et al., 2015). None where the name isn't of this form."""
+    match = _WIKI_NAME.match(_stem(name))
+    if match is None:
+        return None
+    subject, taken = match["id"], date(max(1, int(match["taken"])), 7, 1)
+    try:
+        born = _middle_date(int(match["year"]), int(match["month"]), int(match["day"]))
+    except ValueError:
+        return Label(subject, problem=f"{name}: its date of birth doesn't exist")
+    return _checked(Label(subject, age=(taken - born).days / _DAYS_A_YEAR), name)
+
+
+def utkface_label(name: str) -> Label | None:
+    """`26_1_0_20170117.jpg.chip.jpg`: age in years, gender (0 male, 1 female), race, time. None where the name isn't
+    of this form."""
+    match = _UTKFACE_NAME.match(_stem(name))
+    if match is None:
+        return None
+    gender = "female" if match["gender"] == "1" else "male"
+    groups = {"race": _UTKFACE_RACES[int(match["race"])]}
+    return _checked(Label(age=float(match["age"]), gender=gender, groups=groups), name)
+
+
+def label_rows(reader: LabelReader, paths: Iterable[tuple[str, str]]) -> pa.Table:
+    """Rows of the `labels` table for (path, file_hash) pairs; contents without a label give none. Where two paths
+    hold one content and their labels differ, it's invalid: nobody can tell which is right."""
+    by_hash: dict[str, Label] = {}
+    for path, file_hash in paths:
+        label = reader.label_of(path)
+        if label is None:
+            continue
+        first = by_hash.setdefault(file_hash, label)
+        if first != label and first.problem is None:
+            by_hash[file_hash] = Label(first.subject_id, problem=f"{path}: the same photo has another label elsewhere")
+    return rows_of("labels", [_row(file_hash, reader.source, label) for file_hash, label in by_hash.items()])
+
+
+def label_folders(workspace: Workspace, sources: list[str], reader: LabelReader) -> dict[str, int]:
+    """Labels the contents that were met in those sources. Labels that changed replace the earlier ones of the same
+    label source; equal ones are left alone, so a second run does nothing."""
+    met = workspace.scan("files").filter(pl.col("source").is_in(sources), pl.col("file_hash").is_not_null())
+    paths = met.select("path", "file_hash").unique().sort("path").collect()
+    rows = label_rows(reader, paths.iter_rows())
+    before = workspace.scan("labels").filter(pl.col("label_source") == reader.source).collect().to_arrow()
+    known = {row["file_hash"]: _said(row) for row in before.to_pylist()}
+    changed = [known.get(row["file_hash"]) != _said(row) for row in rows.to_pylist()]
+    workspace.upsert("labels", rows.filter(pa.array(changed, pa.bool_())))
+    strangers = sorted(reader.known_paths - set(paths["path"]))
+    if strangers:
+        logger.warning("%s: %d rows met no photo, the first: %s", reader.source, len(strangers), strangers[:3])
+    statuses = rows["status"].to_pylist()
+    return {
+        "labels": statuses.count(LabelStatus.OK),
+        "labels_invalid": statuses.count(LabelStatus.INVALID),
+        "labels_without_photo": len(strangers),
+        "photos_without_label": paths["file_hash"].n_unique() - rows.num_rows,
+    }
+
+
+def _said(row: dict) -> tuple:
+    """What a row says, without when: to compare two."""
+    return (row["subject_id"], row["age"], row["gender"], sorted(row["groups"] or []), row["status"], row["detail"])
+
+
+def _row(file_hash: str, source: str, label: Label) -> dict:
+    return {
+        "file_hash": file_hash,
+        "label_source": source,
+        "subject_id": label.subject_id,
+        "age": None if label.problem else label.age,
+        "gender": label.gender,
+        "groups": list(label.groups.items()),
+        "status": LabelStatus.INVALID if label.problem else LabelStatus.OK,
+        "detail": label.problem,
+        "labelled_at": now(),
+    }
+
+
+def _stem(name: str) -> str:
+    """Without its endings, doubled ones too: `.jpg.chip.jpg`."""
+    return name.split(".", 1)[0]
+
+
+def _middle_date(year: int, month: int, day: int) -> date:
+    if month == 0:
+        return date(year, 7, 1)
+    if day == 0:
+        return date(year, month, 15)
+    return date(year, month, day)
+
+
+def _checked(label: Label, name: str) -> Label:
+    if label.age is not None and not 0 <= label.age <= LONGEST_LIFE_YEARS:
+        reason = f"{name}: an age of {label.age:.1f} years is outside 0 to {LONGEST_LIFE_YEARS}"
+        return Label(label.subject_id, None, label.gender, label.groups, reason)
+    return label
+
+
+def _read_table(path: Path) -> dict[str, Label]:
+    try:
+        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+    except FileNotFoundError as error:
+        raise BadLabels(f"{path}: there is no such label table (or give wiki, or utkface)") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise BadLabels(f"{path}: can't be read as a table: {error}") from error
+    key = next((column for column in _PATH_COLUMNS if column in frame.columns), None)
+    if key is None or not {"age", "gender", "subject_id"} & set(frame.columns):
+        raise BadLabels(
+            f"{path}: needs a column path (or file) and at least one of age, gender, subject_id; it has: "
+            + ", ".join(frame.columns)
+        )
+    labels: dict[str, Label] = {}
+    for row in frame.with_columns(pl.all().cast(pl.String)).iter_rows(named=True):
+        name = row.pop(key)
+        if name is None:
+            raise BadLabels(f"{path}: a row has no {key}")
+        label = _table_label(name, row)
+        repeated = name in labels and labels[name] != label
+        labels[name] = Label(problem=f"{name}: two rows of {path.name} differ") if repeated else label
+    return labels
+
+
+def _table_label(name: str, row: dict[str, str | None]) -> Label:
+    subject, age_text, gender_text = (row.pop(column, None) or None for column in ("subject_id", "age", "gender"))
+    groups = {column: value for column, value in row.items() if value is not None}
+    gender = _GENDERS.get(gender_text.strip().lower()) if gender_text else None
+    if gender_text and gender is None:
+        return Label(subject, groups=groups, problem=f"{name}: gender `{gender_text}` is neither female nor male")
+    try:
+        age = float(age_text) if age_text else None
+    except ValueError:
+        return Label(subject, None, gender, groups, f"{name}: age `{age_text}` is not a number")
+    return _checked(Label(subject, age, gender, groups), name)
