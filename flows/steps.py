@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result", covariant=True)
 T = TypeVar("T")
 OUR_LOGGERS = ("flows", "tasks", "models", "storage")
+_SECONDS_A_LINE = 10
 WINDOW = 2  # steps in flight: one reads photos while the other is scored; more would only hold memory
 
 
@@ -62,17 +63,20 @@ def in_window(submit: Submit, steps: Iterable[Callable[[], T]], name: str) -> It
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Shows how far a stage is: a bar on a terminal, else a log line a step. The caller says how many are done."""
-    started, done = time.monotonic(), 0
+    """Shows how far a stage is: a bar on a terminal, else a log line every ten seconds. The caller says how many are done."""
+    started, last_line, done = time.monotonic(), float("-inf"), 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         shown = bar.add_task(what, total=total)
 
         def advance(count: int) -> None:
-            nonlocal done
+            nonlocal done, last_line
             done += count
             bar.advance(shown, count)
-            rate = done / max(time.monotonic() - started, 1e-9)
+            if time.monotonic() - last_line < _SECONDS_A_LINE and done < total:
+                return
+            last_line = time.monotonic()
+            rate = max(done, 1e-9) / max(last_line - started, 1e-9)
             logger.info("%s: %d of %d, %.1f a second, %.0f s left", what, done, total, rate, (total - done) / rate)
 
         yield advance

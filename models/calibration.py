@@ -6,6 +6,9 @@ width follows the difficulty. The gender probability is tempered (Guo et al., 20
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
+
+from models.contract import Answers
 
 COVERAGE = 0.9
 _SPREAD_FLOOR_YEARS = 1.0  # added to a spread, so that a very sure answer keeps some width
@@ -17,6 +20,20 @@ class Calibration:
 
     width: float
     temperature: float
+
+    def answers(self, raw: "RawAnswers") -> Answers:
+        low, high = interval(raw.age, raw.spread, self.width)
+        female = None if raw.gender is None else expit(raw.gender / self.temperature)
+        return Answers(raw.age, low, high, female)
+
+
+@dataclass(frozen=True)
+class RawAnswers:
+    """A network's answers before calibration, float32 [n] each: years, years, and a gender logit (female above 0)."""
+
+    age: np.ndarray
+    spread: np.ndarray
+    gender: np.ndarray | None
 
 
 def interval_width(age: np.ndarray, spread: np.ndarray, truth: np.ndarray) -> float:

@@ -47,6 +47,11 @@ class Answers:
     age_high: np.ndarray
     female: np.ndarray | None
 
+    def take(self, chosen: np.ndarray) -> "Answers":
+        """The answers of some of the crops, by indices or mask."""
+        female = None if self.female is None else self.female[chosen]
+        return Answers(self.age[chosen], self.age_low[chosen], self.age_high[chosen], female)
+
 
 class Model(Protocol):
     """A model that runs. `hash` is the SHA-256 of the bytes that were loaded, `provider` what executes them."""

@@ -1,7 +1,7 @@
 """A trained network to one self-contained ONNX file, refused when it doesn't answer as Keras does.
 
 Weights are stored as float16 with a cast in the graph: half the size, at no cost in time, since ONNX Runtime folds
-the casts when it loads. The network is rounded to float16 first, so that what was measured is what is shipped."""
+the casts when it loads. The network must be rounded to float16 already (`vgg16.rounded`)."""
 
 import keras
 import numpy as np
@@ -14,21 +14,12 @@ from models import recipes
 from models.calibration import Calibration, interval
 from models.contract import AGE_OUTPUTS, CROP_SIDE, GENDER_OUTPUT, INPUT, METADATA_KEY, About, Answers, BadModel
 from models.session import OnnxModel
-from models.vgg16 import Network
+from models.vgg16 import SMALLEST_HALF, Network
 
 AGE_TOLERANCE_YEARS = 1e-3
 PROBABILITY_TOLERANCE = 1e-4
 _OPSET = 18
 _IR_VERSION = 10  # what ONNX Runtime 1.26 and older ones read
-_HALF_FROM_BYTES = 4096  # smaller weights stay float32
-
-
-def round_to_half(network: Network) -> None:
-    """Rounds the large weights to what float16 holds."""
-    for model in (network.frozen, network.tail):
-        for variable in model.variables:
-            if np.prod(variable.shape) * 4 >= _HALF_FROM_BYTES:
-                variable.assign(np.asarray(variable).astype(np.float16).astype(np.float32))
 
 
 def serving(network: Network, calibration: Calibration) -> tf.types.experimental.GenericFunction:
@@ -112,7 +103,7 @@ def _rename_uses(graph: onnx.GraphProto, new_names: dict[str, str]) -> None:
 def _store_as_half(graph: onnx.GraphProto) -> None:
     casts, wide_names = [], {}
     for part in graph.initializer:
-        if part.data_type == TensorProto.FLOAT and len(part.raw_data) >= _HALF_FROM_BYTES:
+        if part.data_type == TensorProto.FLOAT and len(part.raw_data) >= 4 * SMALLEST_HALF:
             half = numpy_helper.to_array(part).astype(np.float16)
             wide_names[part.name] = f"{part.name}.float32"
             casts.append(helper.make_node("Cast", [part.name], [wide_names[part.name]], to=TensorProto.FLOAT))

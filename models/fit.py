@@ -61,6 +61,10 @@ def check_device(device: str) -> str:
     return "GPU:0" if gpus else "CPU"
 
 
+def seed_everything(seed: int) -> None:
+    keras.utils.set_random_seed(seed)
+
+
 class Trainer:
     """Trains a network's tail. Build it, call `run`; afterwards the tail holds the best weights."""
 
@@ -82,16 +86,17 @@ class Trainer:
         self._step = tf.function(self._train_step, reduce_retracing=True)
         self._answer = tf.function(lambda batch: network.tail(batch, training=False), reduce_retracing=True)
 
-    def run(self, checkpoint: Path, on_epoch: Callable[[dict], None]) -> pl.DataFrame:
+    def run(self, checkpoint: Path, advance: Callable[[int], None]) -> pl.DataFrame:
         """Trains until the validation loss stops falling; resumes from `checkpoint` where that file is there.
         Returns the history, a row an epoch. Raises CannotTrain when the loss is no longer a number."""
         history, best = self._resume(checkpoint)
+        advance(len(history) * self._steps_an_epoch)
         try:
             for epoch in range(len(history), self._settings.epochs):
                 if _stalled(history, self._settings.patience):
                     break
                 started = time.monotonic()
-                loss = self._epoch(epoch)
+                loss = self._epoch(epoch, advance)
                 trained = self._swap_in(self._means)
                 row = {"epoch": epoch, "loss": loss, **self.validate(), "seconds": time.monotonic() - started}
                 if not history or row["val_loss"] < min(earlier["val_loss"] for earlier in history):
@@ -99,7 +104,7 @@ class Trainer:
                 self._swap_in(trained)
                 history.append(row)
                 self._save(checkpoint, history, best)
-                on_epoch(row)
+                logger.info("epoch %d of %d: %s", epoch + 1, self._settings.epochs, _in_words(row))
         except KeyboardInterrupt:
             if not history:
                 raise
@@ -136,7 +141,7 @@ class Trainer:
         )
         return keras.optimizers.AdamW(schedule, weight_decay=_WEIGHT_DECAY)
 
-    def _epoch(self, epoch: int) -> float:
+    def _epoch(self, epoch: int, advance: Callable[[int], None]) -> float:
         # Seeded by the epoch, so that a resumed run sees what an uninterrupted one would have seen.
         random = np.random.default_rng((self._settings.seed, epoch))
         order = random.permutation(self._split.train)
@@ -152,6 +157,7 @@ class Trainer:
                     f"the loss is no number in epoch {epoch}, step {start // self._settings.batch}; "
                     "lower --block-rate and --head-rate"
                 )
+            advance(1)
         return float(np.mean(losses))
 
     def _train_step(self, batch: tf.Tensor, age: tf.Tensor, female: tf.Tensor) -> tf.Tensor:
@@ -201,3 +207,7 @@ class Trainer:
 def _stalled(history: list[dict], patience: int) -> bool:
     losses = [row["val_loss"] for row in history]
     return len(losses) - int(np.argmin(losses)) > patience if losses else False
+
+
+def _in_words(row: dict) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")

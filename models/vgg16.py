@@ -3,7 +3,7 @@ answers cached, and the tail that is trained, with two heads on it.
 
 A 128x128 crop costs 10 GFLOP, nine tenths of it in blocks 1 to 4; so a cache makes a fine-tune minutes, not hours."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,17 @@ import onnx
 from keras import layers
 from onnx import numpy_helper
 
+from models import recipes
+from models.calibration import RawAnswers
 from models.contract import CROP_SIDE, BadModel
-from models.recipes import YEARS
 from storage.settings import Recipe, Targets
 
 _RGB_MEANS = (123.68, 116.779, 103.939)  # of ImageNet, which these weights were trained with
 _HIDDEN = 192
 _DROPOUT = 0.4
 _LAST_BLOCK = 5
+_BATCH = 64
+SMALLEST_HALF = 1024  # weights with fewer numbers stay float32
 
 LayerWeights = dict[str, list[np.ndarray]]  # by layer name: kernel [height, width, in, out], bias [out]
 
@@ -46,6 +49,34 @@ class Network:
         return [v for v in self.tail.trainable_variables if id(v) not in tuned]
 
 
+    def raw_answers(self, crops_of: Callable[[np.ndarray], np.ndarray], indices: np.ndarray) -> RawAnswers:
+        """The whole network on crops, given as uint8 [n, 128, 128, 3] for indices."""
+        parts = []
+        for start in range(0, len(indices), _BATCH):
+            crops = crops_of(indices[start : start + _BATCH])
+            answers = self.tail.predict_on_batch(self.frozen.predict_on_batch(crops))
+            age, spread = recipes.read_age(self.recipe, answers["age"])
+            gender = [answers["gender"][:, 0]] if "gender" in answers else []
+            parts.append([age.numpy(), spread.numpy(), *gender])
+        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+        return RawAnswers(columns[0], columns[1], columns[2] if len(columns) == 3 else None)
+
+    def whole(self) -> keras.Model:
+        return keras.Model(self.frozen.input, self.tail(self.frozen.output))
+
+    def save(self, file: Path) -> None:
+        """Writes all weights as a .weights.h5 file."""
+        self.whole().save_weights(file)
+
+    def load(self, file: Path) -> None:
+        """Raises BadModel for a file that isn't of this architecture, or has links in it."""
+        _refuse_links(file)
+        try:
+            self.whole().load_weights(file)
+        except (OSError, ValueError, KeyError) as error:
+            raise BadModel(f"{file}: not the weights of this network: {error}") from error
+
+
 def build(weights: LayerWeights, *, unfrozen_blocks: int, targets: Targets, recipe: Recipe, half: bool) -> Network:
     """Builds the network with VGG16's weights in it and fresh heads. `half` computes in bfloat16."""
     with _precision("mixed_bfloat16" if half else "float32"):
@@ -57,6 +88,24 @@ def build(weights: LayerWeights, *, unfrozen_blocks: int, targets: Targets, reci
         frozen = _frozen(trunk.layers[1:cut])
         tail = _tail(trunk.layers[cut:], frozen.output.shape[1:], targets, recipe)
     return Network(frozen, tail, targets, recipe)
+
+
+def rounded(network: Network, build_like: Callable[..., Network]) -> Network:
+    """The network in float32, with its large weights rounded to what float16 holds: what is exported, so that what
+    is measured is what is shipped."""
+    exact = build_like(layer_weights(network), half=False)
+    exact.tail.set_weights(network.tail.get_weights())
+    for model in (exact.frozen, exact.tail):
+        for variable in model.variables:
+            if np.prod(variable.shape) >= SMALLEST_HALF:
+                variable.assign(np.asarray(variable).astype(np.float16).astype(np.float32))
+    return exact
+
+
+def layer_weights(network: Network) -> LayerWeights:
+    """VGG16's weights in a network."""
+    layers_of_it = [*network.frozen.layers, *network.tail.layers]
+    return {layer.name: layer.get_weights() for layer in layers_of_it if layer.name.startswith("block") and layer.weights}
 
 
 def imagenet_weights() -> LayerWeights:
@@ -74,10 +123,8 @@ def weights_from_file(path: Path) -> LayerWeights:
     they can read files elsewhere on the machine (CVE-2025-9905 and its like)."""
     if not path.name.endswith(".weights.h5"):
         raise BadModel(f"{path}: not a .weights.h5 file; whole Keras models can carry code and aren't loaded")
+    _refuse_links(path)
     try:
-        with h5py.File(path, "r") as file:
-            if any(not isinstance(link, h5py.HardLink) for link in _links(file)):
-                raise BadModel(f"{path}: has links in it; only plain weights are loaded")
         trunk = keras.applications.VGG16(include_top=False, weights=None)
         trunk.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -122,7 +169,7 @@ def _tail(blocks: list[keras.Layer], shape: tuple[int, ...], targets: Targets, r
     values = layers.LayerNormalization(dtype="float32", name="scale")(layers.Flatten()(values))
     values = layers.Dropout(_DROPOUT)(values)
     values = layers.Dropout(_DROPOUT)(layers.Dense(_HIDDEN, activation="relu", name="hidden")(values))
-    answers = {"age": layers.Dense(len(YEARS) if recipe == "distribution" else 1, dtype="float32", name="age")(values)}
+    answers = {"age": layers.Dense(len(recipes.YEARS) if recipe == "distribution" else 1, dtype="float32", name="age")(values)}
     if targets == "age+gender":
         answers["gender"] = layers.Dense(1, dtype="float32", name="gender")(values)
     return keras.Model(features, answers)
@@ -130,6 +177,15 @@ def _tail(blocks: list[keras.Layer], shape: tuple[int, ...], targets: Targets, r
 
 def _weights_of(trunk: keras.Model) -> LayerWeights:
     return {layer.name: layer.get_weights() for layer in trunk.layers if layer.get_weights()}
+
+
+def _refuse_links(path: Path) -> None:
+    try:
+        with h5py.File(path, "r") as file:
+            if any(not isinstance(link, h5py.HardLink) for link in _links(file)):
+                raise BadModel(f"{path}: has links in it; only plain weights are loaded")
+    except OSError as error:
+        raise BadModel(f"{path}: can't be read as weights: {error}") from error
 
 
 def _links(group: h5py.Group) -> Iterator[object]:

@@ -94,6 +94,7 @@ class TrainSettings(StageSettings):
     validation_share: float = Field(0.1, gt=0, lt=0.5, description="of the people, where labels have no split column")
     test_share: float = Field(0.1, gt=0, lt=0.5, description="of the people, where labels have no split column")
     min_face_side: int = Field(32, ge=1, description="faces whose box is smaller, in pixels, aren't trained on")
+    resume: str | None = Field(None, description="go on with this run, which was stopped, with the same settings")
     seed: int = Field(0, ge=0, description="of the split, the augmentation and the training")
 
 

@@ -1,0 +1,47 @@
+"""The pictures of a training run: curves of loss and metrics, and what the model makes of faces it never saw."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+matplotlib.use("Agg")
+_TRAIN, _VALIDATION = "#5b8def", "#e8743b"
+_METRICS = {
+    "val_age_mae": "mean absolute age error, years",
+    "val_gender_accuracy": "gender accuracy",
+}
+
+
+def draw_curves(history: pl.DataFrame, file: Path) -> None:
+    """Loss of training and validation, and each validation metric, over the epochs."""
+    metrics = [name for name in _METRICS if name in history.columns]
+    figure = Figure(figsize=(4.2 * (1 + len(metrics)), 3.4), layout="constrained")
+    panels = figure.subplots(1, 1 + len(metrics), squeeze=False)[0]
+    epochs = history["epoch"] + 1
+    panels[0].plot(epochs, history["loss"], "o-", color=_TRAIN, label="training")
+    panels[0].plot(epochs, history["val_loss"], "o-", color=_VALIDATION, label="validation")
+    panels[0].set(title="loss", xlabel="epoch")
+    panels[0].legend(frameon=False)
+    for panel, name in zip(panels[1:], metrics, strict=True):
+        panel.plot(epochs, history[name], "o-", color=_VALIDATION)
+        panel.set(title=f"validation: {_METRICS[name]}", xlabel="epoch")
+    for panel in panels:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.grid(alpha=0.25)
+    figure.savefig(file, dpi=130)
+
+
+def draw_ages(true_age: np.ndarray, age: np.ndarray, file: Path) -> None:
+    """Estimated over true age, years, float [n] each."""
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    panel = figure.subplots()
+    panel.plot([0, 100], [0, 100], color="#999999", linewidth=1)
+    panel.scatter(true_age, age, s=6, alpha=0.35, color=_TRAIN, edgecolors="none")
+    panel.set(xlabel="true age, years", ylabel="estimated age, years", xlim=(0, 105), ylim=(0, 105))
+    panel.set_title(f"{len(age)} faces that weren't trained on", fontsize=10)
+    panel.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=130)

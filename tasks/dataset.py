@@ -1,0 +1,170 @@
+"""The faces that can be trained on, and why the others can't."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import polars as pl
+
+from storage.reviews import Reviews
+from storage.schemas import FileStatus, LabelStatus
+from storage.settings import TrainSettings
+from storage.workspace import Workspace
+from tasks.crop import decode_crops
+from tasks.split import draw_sides, groups_of
+
+logger = logging.getLogger(__name__)
+AUGMENTATION = "1"  # raise it when `augment` changes what it gives
+_FACE_COLUMNS = ["file_hash", "face_index", "fingerprint", "width", "height", "crop", "crop_hash"]
+_LABEL_COLUMNS = ["file_hash", "subject_id", "age", "gender", "groups", "label_status"]
+
+
+class NothingToLearn(Exception):
+    """The labelled faces can't teach anything; the message says why and what is missing."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled faces, one row each: file_hash, face_index, crop, crop_hash, age, gender, subject_id, groups, side.
+    `left_out` counts the photos that gave none, by reason."""
+
+    rows: pl.DataFrame
+    left_out: dict[str, int]
+
+    def side(self, name: str) -> np.ndarray:
+        return np.flatnonzero((self.rows["side"] == name).to_numpy())
+
+    def ages(self) -> np.ndarray:
+        """Years, float32 [n]; NaN where unknown."""
+        return self.rows["age"].fill_null(float("nan")).to_numpy().astype(np.float32)
+
+    def female(self) -> np.ndarray:
+        """1 for female, 0 for male, NaN where unknown; float32 [n]."""
+        known = self.rows["gender"].replace_strict({"female": 1.0, "male": 0.0}, default=None, return_dtype=pl.Float32)
+        return known.fill_null(float("nan")).to_numpy()
+
+    def data_hash(self) -> str:
+        """SHA-256 over crops and labels: two runs on equal data have equal hashes."""
+        digest = hashlib.sha256()
+        for row in self.rows.select("crop_hash", "age", "gender", "side").iter_rows():
+            digest.update(repr(row).encode())
+        return digest.hexdigest()
+
+
+def labelled_faces(workspace: Workspace, reviews: Reviews | None, min_face_side: int) -> Dataset:
+    """The one face of each labelled photo, without a side yet. A label can't belong to several faces, so photos with
+    several are left out (the original's rule). What a person said in review replaces the label."""
+    files = workspace.scan("files").filter(pl.col("file_hash").is_not_null()).sort("seen_at")
+    files = files.unique("file_hash", keep="last").select("file_hash", "status", "face_count", "fingerprint")
+    labels = workspace.scan("labels").sort("labelled_at").unique("file_hash", keep="last")
+    labels = labels.rename({"status": "label_status"}).select(_LABEL_COLUMNS)
+    photos = files.join(labels, on="file_hash", how="left").collect()
+    photos = _apply_reviews(photos, reviews)
+    reasons = photos.with_columns(reason=_reason_left_out())
+    usable = reasons.filter(pl.col("reason").is_null()).lazy()
+    faces = workspace.scan("faces").select(_FACE_COLUMNS).filter(pl.col("crop").is_not_null())
+    rows = usable.join(faces, on=["file_hash", "fingerprint"]).sort("crop_hash", "file_hash").collect()
+    large = rows.filter(pl.min_horizontal("width", "height") >= min_face_side)
+    left_out = dict(reasons["reason"].drop_nulls().value_counts().iter_rows())
+    left_out |= {"crop_not_kept": reasons["reason"].null_count() - len(rows), "face_too_small": len(rows) - len(large)}
+    columns = ["file_hash", "face_index", "crop", "crop_hash", "age", "gender", "subject_id", "groups"]
+    return Dataset(large.select(columns), {reason: count for reason, count in left_out.items() if count})
+
+
+def with_sides(dataset: Dataset, settings: TrainSettings) -> Dataset:
+    """Sides from the labels' `split` column where they have one, else drawn so that no person is on two of them."""
+    rows = dataset.rows
+    given = [dict(groups or {}).get("split") for groups in rows["groups"].to_list()]
+    if rows.is_empty() or all(side is not None for side in given):
+        return Dataset(rows.with_columns(side=pl.Series(given, dtype=pl.String)), dataset.left_out)
+    groups = groups_of(rows["subject_id"].to_list(), rows["crop"].to_list())
+    drawn = draw_sides(groups, settings.validation_share, settings.test_share, settings.seed)
+    return Dataset(rows.with_columns(side=pl.Series(drawn, dtype=pl.String)), dataset.left_out)
+
+
+def check_learnable(dataset: Dataset, targets: str) -> None:
+    """Raises NothingToLearn for what can't work, and warns of what hardly can."""
+    train, validation = dataset.side("train"), dataset.side("val")
+    why_not = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "there are no photos"
+    if dataset.rows.is_empty():
+        raise NothingToLearn(f"no labelled face to train on ({why_not}); label photos with `faceline label`")
+    if not len(train) or not len(validation):
+        raise NothingToLearn(
+            f"{len(train)} faces to train on and {len(validation)} to validate on: all are of one person, or of one "
+            "side of the labels' split column (train, val, test). At least two people are needed"
+        )
+    ages, female = dataset.ages(), dataset.female()
+    for name, side in (("train", train), ("val", validation)):
+        if np.isnan(ages[side]).all():
+            raise NothingToLearn(f"none of the {len(side)} faces on the {name} side has an age")
+    if targets == "age+gender" and len(set(female[train][~np.isnan(female[train])])) < 2:
+        raise NothingToLearn("gender can't be learnt: the training faces are all of one; use --targets age")
+    if np.nanmin(ages[train]) == np.nanmax(ages[train]):
+        raise NothingToLearn(f"age can't be learnt: every training face is {np.nanmin(ages[train]):.0f}")
+    if len(train) < 200:
+        logger.warning("only %d faces to train on: expect a model worse than the one that ships", len(train))
+
+
+def crops_for(dataset: Dataset, seed: int, copy: int, indices: np.ndarray) -> np.ndarray:
+    """Crops as uint8 [n, side, side, 3]; copy 0 is plain, the others are augmented, the same way each time."""
+    crops = decode_crops([dataset.rows["crop"][int(index)] for index in indices])
+    if copy == 0:
+        return crops
+    return np.stack(
+        [augment(crop, np.random.default_rng((seed, copy, int(i)))) for crop, i in zip(crops, indices, strict=True)]
+    )
+
+
+def augment(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """What photos in the wild differ by: mirrored, turned, closer or farther, off centre, darker, flatter, grey or
+    of low resolution."""
+    side = len(crop)
+    if random.random() < 0.5:
+        crop = crop[:, ::-1]
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), random.uniform(-12, 12), random.uniform(0.88, 1.2))
+    turn[:, 2] += random.uniform(-0.06, 0.06, 2) * side
+    changed = cv2.warpAffine(np.ascontiguousarray(crop), turn, (side, side), borderMode=cv2.BORDER_REPLICATE)
+    values = (changed.astype(np.float32) - 128) * random.uniform(0.8, 1.2) + 128 * random.uniform(0.8, 1.2)
+    if random.random() < 0.3:
+        small = int(random.integers(side // 3, side * 4 // 5))
+        values = cv2.resize(cv2.resize(values, (small, small), interpolation=cv2.INTER_AREA), (side, side))
+    if random.random() < 0.2:
+        values = np.repeat(values.mean(axis=-1, keepdims=True), 3, axis=-1)
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def _apply_reviews(photos: pl.DataFrame, reviews: Reviews | None) -> pl.DataFrame:
+    said = reviews.newest().filter(pl.col("face_index") == 0) if reviews else None
+    if said is None or said.is_empty():
+        return photos.with_columns(verdict=pl.lit(None, pl.String))
+    said = said.select("file_hash", "verdict", said_age="age", said_gender="gender")
+    joined = photos.join(said, on="file_hash", how="left")
+    corrected = pl.col("verdict") == "corrected"
+    return joined.with_columns(
+        age=pl.when(corrected).then(pl.coalesce("said_age", "age")).otherwise("age"),
+        gender=pl.when(corrected).then(pl.coalesce("said_gender", "gender")).otherwise("gender"),
+        label_status=pl.when(corrected & pl.col("said_age").is_not_null())
+        .then(pl.lit(str(LabelStatus.OK)))
+        .otherwise("label_status"),
+    )
+
+
+def _reason_left_out() -> pl.Expr:
+    return (
+        pl.when(pl.col("status") != FileStatus.OK)
+        .then(pl.col("status"))
+        .when(pl.col("face_count") == 0)
+        .then(pl.lit("no_face"))
+        .when(pl.col("face_count") > 1)
+        .then(pl.lit("several_faces"))
+        .when(pl.col("verdict") == "not_a_face")
+        .then(pl.lit("not_a_face"))
+        .when(pl.col("label_status").is_null())
+        .then(pl.lit("no_label"))
+        .when(pl.col("label_status") == LabelStatus.INVALID)
+        .then(pl.lit("invalid_label"))
+        .when(pl.col("age").is_null() & pl.col("gender").is_null())
+        .then(pl.lit("no_age_or_gender"))
+    )
