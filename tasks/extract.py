@@ -42,10 +42,12 @@ class Looked:
 
 @dataclass(frozen=True)
 class Ask:
-    """One file to look at. `again` looks even where the content's hash seems to be known."""
+    """One photo to look at: a file's path, or its content where it has no file (an upload). `again` looks even where
+    the content's hash seems to be known."""
 
-    path: bytes
+    path: bytes = b""
     again: bool = False
+    content: bytes | None = None
 
 
 def finding_of(settings: PhotoSettings, detector: Path, margin: float, crop_side: int) -> Finding:
@@ -91,7 +93,10 @@ class PhotoReader:
     def __call__(self, ask: Ask) -> Looked:
         content_hash = None
         try:
-            content, content_hash = read_file(ask.path, self._finding.max_bytes)
+            if ask.content is None:
+                content, content_hash = read_file(ask.path, self._finding.max_bytes)
+            else:
+                content, content_hash = ask.content, hashlib.sha256(ask.content).hexdigest()
             if not ask.again and is_known(self._known, content_hash):
                 return Looked(content_hash, FileStatus.OK, None, None)
             photo = decode(content, max_pixels=self._finding.max_pixels, decode_side=self._finding.decode_side)

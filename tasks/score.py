@@ -32,7 +32,7 @@ def score_faces(faces: pa.Table, model: Model, run_id: str) -> pa.Table:
         "age_low": answers.age_low,
         "age_high": answers.age_high,
         "female": [None] * count if answers.female is None else answers.female,
-        "quality": quality(faces),
+        "quality": _quality_of_rows(faces),
         "provider": [model.provider] * count,
         "run_id": [run_id] * count,
         "scored_at": [now()] * count,
@@ -40,13 +40,16 @@ def score_faces(faces: pa.Table, model: Model, run_id: str) -> pa.Table:
     return pa.table(columns, schema=SCORES)
 
 
-def quality(faces: pa.Table) -> np.ndarray:
+def quality(detector_score: np.ndarray, sharpness: np.ndarray, face_side: np.ndarray) -> np.ndarray:
     """How usable each crop is, float32 [n] in 0 to 1: the least of the detector's score (1 where it gives none),
-    sharpness and size, the latter two as shares of what is plenty. A low value says look, not wrong."""
-    detected = faces["detector_score"].fill_null(1.0).to_numpy()
-    sharp = faces["sharpness"].to_numpy() / _SHARP
-    large = np.minimum(faces["width"].to_numpy(), faces["height"].to_numpy()) / _LARGE
-    return np.clip(np.minimum.reduce([detected, sharp, large]), 0, 1).astype(np.float32)
+    sharpness and size (the box's shorter side, pixels), the latter two as shares of what is plenty. A low value says
+    look, not wrong."""
+    return np.clip(np.minimum.reduce([detector_score, sharpness / _SHARP, face_side / _LARGE]), 0, 1).astype(np.float32)
+
+
+def _quality_of_rows(faces: pa.Table) -> np.ndarray:
+    side = np.minimum(faces["width"].to_numpy(), faces["height"].to_numpy())
+    return quality(faces["detector_score"].fill_null(1.0).to_numpy(), faces["sharpness"].to_numpy(), side)
 
 
 def unscored(workspace: Workspace, sources: list[str], fingerprint: str, model_hash: str) -> pl.DataFrame:

@@ -1,0 +1,38 @@
+"""Prediction: single photos to one JSON line each, no workspace needed."""
+
+import json
+import os
+from collections.abc import Callable
+
+from models.session import OnnxModel
+from storage.registry import model_content
+from storage.settings import PredictSettings
+from storage.workspace import existing_workspace
+from tasks.extract import Ask
+from tasks.predict import Judged, Prediction, photo_readers, predict
+
+
+def predict_photos(settings: PredictSettings, show: Callable[[str], None]) -> dict:
+    """Shows a JSON line a photo, as soon as it's known. Raises BadModel and UnknownModel."""
+    workspace = existing_workspace(settings.workspace) if settings.workspace else None
+    content, version = model_content(workspace, settings.model)
+    model = OnnxModel(content, version, settings.device)
+    faces = 0
+    with photo_readers(model, settings.faces, workers=min(len(settings.photos), os.cpu_count() or 1)) as photos:
+        for name in settings.photos:
+            [prediction] = predict([Ask(os.fsencode(name))], photos, model)
+            faces += len(prediction.faces)
+            show(json.dumps(_line(name, prediction)))
+    return {"photos": len(settings.photos), "faces": faces, "model": version, "provider": model.provider}
+
+
+def _line(name: str, prediction: Prediction) -> dict:
+    faces = [_face(face) for face in prediction.faces]
+    return {"photo": name, "status": prediction.status, "detail": prediction.detail, "faces": faces}
+
+
+def _face(face: Judged) -> dict:
+    numbers = {"x": face.box.x, "y": face.box.y, "width": face.box.width, "height": face.box.height}
+    numbers |= {"age": face.age, "age_low": face.age_low, "age_high": face.age_high, "quality": face.quality}
+    rounded = {name: round(value, 2) for name, value in numbers.items()}
+    return rounded | {"female": None if face.female is None else round(face.female, 4)}
