@@ -109,7 +109,8 @@ def _parse(arguments: list[str]) -> BaseModel:
 
 def _refusals() -> tuple[type[Exception], ...]:
     """What our code raises for work that can't be done: a sentence for the user, not a traceback."""
-    from models.contract import BadModel
+    from flows.evaluate import NotBetter
+    from models.contract import BadModel, CannotTrain
     from storage.registry import UnknownModel
     from storage.workspace import BadWorkspace
     from tasks.dataset import NothingToLearn
@@ -117,7 +118,17 @@ def _refusals() -> tuple[type[Exception], ...]:
     from tasks.folder import BadFolder
     from tasks.labels import BadLabels
 
-    return (BadModel, UnknownModel, BadWorkspace, NothingToLearn, NoDetector, BadFolder, BadLabels)
+    return (
+        BadModel,
+        CannotTrain,
+        NotBetter,
+        UnknownModel,
+        BadWorkspace,
+        NothingToLearn,
+        NoDetector,
+        BadFolder,
+        BadLabels,
+    )
 
 
 def _do(command: BaseModel) -> dict | None:
@@ -176,10 +187,18 @@ def _do_small(command: BaseModel) -> dict | None:
             from flows.demo import run_demo
 
             return run_demo(command)
-        case ShowModel() | ListModels() | Doctor():
-            from flows import inspect_models
+        case ListModels():
+            from flows.inventory import list_models
 
-            return inspect_models.show(command)
+            return list_models(command.workspace)
+        case ShowModel():
+            from flows.inventory import show_card
+
+            return show_card(command.workspace, command.version)
+        case Doctor():
+            from flows.inventory import examine
+
+            return examine(command.workspace)
         case _:
             raise AssertionError(command)
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from flows.steps import Submit, in_window, log_to_prefect, prefect_task, progress, publish, stage_flow
 from models.contract import CROP_SIDE, UTKFACE_MARGIN
-from storage.settings import ExtractSettings, Finding, LabelSettings, PhotoSettings
+from storage.settings import ExtractSettings, LabelSettings, PhotoSettings
 from storage.workspace import Workspace, existing_workspace, new_run_id, open_workspace
 from tasks.detect import detector_file
-from tasks.extract import Ask, Contents, Looked, file_rows, finding_of, look_at, new_faces, photo_workers
+from tasks.extract import Ask, Contents, Extraction, Looked, finding_of, look_at, photo_workers
 from tasks.folder import Found, list_files, still_to_do
 from tasks.labels import label_folders, label_reader
 from tasks.spread import Spread
@@ -46,10 +46,10 @@ def extract(settings: ExtractSettings) -> dict:
 def extract_folders(settings: ExtractSettings, submit: Submit) -> dict:
     reader = label_reader(settings.labels) if settings.labels else None
     workspace = open_workspace(settings.workspace)
-    finding = photo_finding(settings, UTKFACE_MARGIN, CROP_SIDE)
     with workspace.only_writer():
+        extraction = new_extraction(settings, workspace, UTKFACE_MARGIN, CROP_SIDE)
         listed = list_folders(settings.folders, workspace)
-        counts = read_photos(settings, finding, workspace, listed, submit)
+        counts = read_photos(settings, extraction, listed, submit)
         if reader is not None:
             counts |= label_folders(workspace, sorted({found.source for found in listed}), reader)
     return counts
@@ -73,8 +73,7 @@ def list_folders(folders: list[str], workspace: Workspace) -> list[Found]:
 
 def read_photos(
     settings: PhotoSettings,
-    finding: Finding,
-    workspace: Workspace,
+    extraction: Extraction,
     listed: list[Found],
     submit: Submit,
     *,
@@ -82,54 +81,48 @@ def read_photos(
     keep_crops: bool = True,
 ) -> dict:
     """Reads the files that have no row yet and commits them by chunks: faces, scores, and last files."""
-    run_id = new_run_id("photos")
-    todo = still_to_do(listed, workspace, finding.fingerprint())
+    todo = still_to_do(listed, extraction.workspace, extraction.finding.fingerprint())
     counts: Counter[str] = Counter(files=len(listed), skipped=len(listed) - len(todo), read=0, faces=0)
     if not todo:
         return dict(counts)
-    contents = Contents(workspace, finding.fingerprint())
-    with _readers(settings, finding, contents) as photos, progress("photos", len(todo)) as advance:
+    with _readers(settings, extraction) as photos, progress("photos", len(todo)) as advance:
         steps = (
-            partial(_read_chunk, todo[start : start + settings.chunk_files], photos, contents, finding, run_id, score_new)
+            partial(_read_chunk, todo[start : start + settings.chunk_files], photos, extraction, score_new)
             for start in range(0, len(todo), settings.chunk_files)
         )
         for chunk in in_window(submit, steps, "read photos"):
-            counts.update(_commit(chunk, contents, finding, workspace, run_id, keep_crops=keep_crops))
+            counts.update(_commit(chunk, extraction, keep_crops=keep_crops))
             advance(len(chunk.looked))
     return dict(counts)
 
 
-def photo_finding(settings: PhotoSettings, margin: float, crop_side: int) -> Finding:
+def new_extraction(settings: PhotoSettings, workspace: Workspace, margin: float, crop_side: int) -> Extraction:
+    """Raises NoDetector."""
     detector = detector_file(settings.detector, settings.detector_model, fetch=settings.fetch_detector)
-    return finding_of(settings, detector, margin, crop_side)
+    finding = finding_of(settings, detector, margin, crop_side)
+    return Extraction(workspace, finding, Contents(workspace, finding.fingerprint()), new_run_id("photos"))
 
 
 @contextmanager
-def _readers(settings: PhotoSettings, finding: Finding, contents: Contents) -> Iterator[Spread[Ask, Looked]]:
+def _readers(settings: PhotoSettings, extraction: Extraction) -> Iterator[Spread[Ask, Looked]]:
     with tempfile.TemporaryDirectory(prefix="faceline-") as folder:
         known = Path(folder) / "known.npy"
-        np.save(known, contents.prefixes)
-        with photo_workers(settings, finding, known) as photos:
+        np.save(known, extraction.contents.prefixes)
+        with photo_workers(settings, extraction.finding, known) as photos:
             yield photos
 
 
 def _read_chunk(
-    files: list[Found],
-    photos: Spread[Ask, Looked],
-    contents: Contents,
-    finding: Finding,
-    run_id: str,
-    score_new: ScoreNew | None,
+    files: list[Found], photos: Spread[Ask, Looked], extraction: Extraction, score_new: ScoreNew | None
 ) -> ReadChunk:
-    looked = look_at(files, photos, contents)
-    faces = new_faces(looked, finding, run_id)
+    looked = look_at(files, photos, extraction.contents)
+    faces = extraction.new_faces(looked)
     return ReadChunk(looked, faces, score_new(faces) if score_new else None)
 
 
-def _commit(
-    chunk: ReadChunk, contents: Contents, finding: Finding, workspace: Workspace, run_id: str, *, keep_crops: bool
-) -> Counter[str]:
+def _commit(chunk: ReadChunk, extraction: Extraction, *, keep_crops: bool) -> Counter[str]:
     """Commits a chunk. Chunks are read two at a time, so what the one before has committed since is left out."""
+    workspace, contents = extraction.workspace, extraction.contents
     hashes = chunk.faces["file_hash"].unique().to_pylist()
     new = {file_hash for file_hash in hashes if contents.is_new(file_hash)}
     keep = pa.array([file_hash in new for file_hash in chunk.faces["file_hash"].to_pylist()], pa.bool_())
@@ -137,7 +130,7 @@ def _commit(
     workspace.append("faces", faces if keep_crops else without_crops(faces))
     if chunk.scores is not None:
         workspace.append("scores", chunk.scores.filter(keep))
-    files = file_rows(chunk.looked, contents, finding, run_id)
+    files = extraction.file_rows(chunk.looked)
     workspace.append("files", files)
     contents.remember([seen.file_hash for _, seen in chunk.looked if seen.file_hash])
     statuses = pl.Series(files["status"]).value_counts()
@@ -147,6 +140,6 @@ def _commit(
 def without_crops(faces: pa.Table) -> pa.Table:
     """The rows without their pictures, for those who may not keep faces."""
     for name in ("crop", "crop_hash"):
-        column = faces.schema.get_field_index(name)
-        faces = faces.set_column(column, faces.schema.field(name), pa.nulls(faces.num_rows, faces.schema.field(name).type))
+        index, field = faces.schema.get_field_index(name), faces.schema.field(name)
+        faces = faces.set_column(index, field, pa.nulls(faces.num_rows, field.type))
     return faces

@@ -3,14 +3,16 @@
 from functools import partial
 
 import polars as pl
+import pyarrow as pa
 
-from flows.extract import list_folders, photo_finding, read_photos
+from flows.extract import list_folders, new_extraction, read_photos
 from flows.steps import Submit, in_window, log_to_prefect, prefect_task, progress, publish, stage_flow
 from models.contract import Model
 from models.session import OnnxModel
 from storage.registry import model_content
-from storage.settings import Finding, ScoreSettings
-from storage.workspace import Workspace, new_run_id, open_workspace
+from storage.settings import ScoreSettings
+from storage.workspace import open_workspace
+from tasks.extract import Extraction
 from tasks.score import faces_with_crops, in_batches, score_faces, unscored
 
 _FACES_A_STEP = 2048  # 10 to 30 s of VGG16 on two cores, about 12 MB of crops
@@ -26,38 +28,30 @@ def score(settings: ScoreSettings) -> dict:
 
 
 def score_folders(settings: ScoreSettings, submit: Submit) -> dict:
+    """Raises BadModel, UnknownModel, BadFolder, NoDetector and BadWorkspace."""
     workspace = open_workspace(settings.workspace)
     content, version = model_content(workspace, settings.model)
     model = OnnxModel(content, version, settings.device, batch=settings.batch)
-    finding = photo_finding(settings, model.about.margin, model.about.crop_side)
-    run_id = new_run_id("score")
     with workspace.only_writer():
+        extraction = new_extraction(settings, workspace, model.about.margin, model.about.crop_side)
+        score_new = partial(score_faces, model=model, run_id=extraction.run_id)
         listed = list_folders(settings.folders, workspace)
-        counts = read_photos(
-            settings,
-            finding,
-            workspace,
-            listed,
-            submit,
-            score_new=partial(score_faces, model=model, run_id=run_id),
-            keep_crops=settings.keep_crops,
-        )
+        counts = read_photos(settings, extraction, listed, submit, score_new=score_new, keep_crops=settings.keep_crops)
         sources = sorted({found.source for found in listed})
-        counts["rescored"] = score_stored(workspace, sources, finding, model, submit, run_id)
+        counts["rescored"] = score_stored(extraction, sources, model, submit)
     return counts | {"model": version, "model_hash": model.hash, "provider": model.provider}
 
 
-def score_stored(
-    workspace: Workspace, sources: list[str], finding: Finding, model: Model, submit: Submit, run_id: str
-) -> int:
+def score_stored(extraction: Extraction, sources: list[str], model: Model, submit: Submit) -> int:
     """Scores faces from their stored crops, without opening a photo: those of earlier runs that this model hasn't
     seen. Returns how many."""
-    keys = unscored(workspace, sources, finding.fingerprint(), model.hash)
+    workspace, fingerprint = extraction.workspace, extraction.finding.fingerprint()
+    keys = unscored(workspace, sources, fingerprint, model.hash)
     if keys.is_empty():
         return 0
 
-    def score_batch(batch: pl.DataFrame):
-        return score_faces(faces_with_crops(workspace, batch, finding.fingerprint()), model, run_id)
+    def score_batch(batch: pl.DataFrame) -> pa.Table:
+        return score_faces(faces_with_crops(workspace, batch, fingerprint), model, extraction.run_id)
 
     with progress("stored faces", len(keys)) as advance:
         steps = (partial(score_batch, batch) for batch in in_batches(keys, _FACES_A_STEP))

@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 logger = logging.getLogger(__name__)
-Result = TypeVar("Result", covariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 T = TypeVar("T")
 OUR_LOGGERS = ("flows", "tasks", "models", "storage")
 _SECONDS_A_LINE = 10
 WINDOW = 2  # steps in flight: one reads photos while the other is scored; more would only hold memory
 
 
-class Future(Protocol[Result]):
-    def result(self) -> Result: ...
+class Future(Protocol[Result_co]):
+    def result(self) -> Result_co: ...
 
 
 Submit = Callable[[Callable[[], Any], str], Future[Any]]  # a step and its name
@@ -42,12 +42,18 @@ def threads() -> Iterator[Submit]:
 def prefect_task(step: Callable[[], T], name: str) -> Future[T]:
     """A step as a Prefect task. Prefect's cache and stored results stay off: the tables are the truth, and a result
     stored by default is a pickle."""
-    return task(lambda: step(), name=name, cache_policy=NO_CACHE, persist_result=False).submit()
+
+    def run_step() -> T:
+        return step()
+
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(run_step).submit()
 
 
 def stage_flow(name: str) -> Callable:
     """Decorates a stage's entry as a Prefect flow with our habits."""
-    return flow(name=name, task_runner=ThreadPoolTaskRunner(max_workers=WINDOW), persist_result=False, validate_parameters=True)
+    return flow(
+        name=name, task_runner=ThreadPoolTaskRunner(max_workers=WINDOW), persist_result=False, validate_parameters=True
+    )
 
 
 def in_window(submit: Submit, steps: Iterable[Callable[[], T]], name: str) -> Iterator[T]:
@@ -63,7 +69,7 @@ def in_window(submit: Submit, steps: Iterable[Callable[[], T]], name: str) -> It
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Shows how far a stage is: a bar on a terminal, else a log line every ten seconds. The caller says how many are done."""
+    """Shows how far a stage is: a bar on a terminal, else a log line every ten seconds."""
     started, last_line, done = time.monotonic(), float("-inf"), 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:

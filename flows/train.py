@@ -22,8 +22,17 @@ from storage.registry import pretrained
 from storage.reviews import open_reviews
 from storage.settings import TrainSettings
 from storage.workspace import Workspace, existing_workspace, new_run_id, write_whole
-from tasks.dataset import AUGMENTATION, Dataset, NothingToLearn, check_learnable, crops_for, labelled_faces, with_sides
-from tasks.evaluate import Truth, report
+from tasks.dataset import (
+    AUGMENTATION,
+    Dataset,
+    NothingToLearn,
+    check_learnable,
+    crops_for,
+    labelled_faces,
+    plain_crops,
+    with_sides,
+)
+from tasks.evaluate import report
 
 if TYPE_CHECKING:
     from models.vgg16 import LayerWeights, Network
@@ -75,8 +84,8 @@ def _run(settings: TrainSettings, dataset: Dataset, folder: Path, cache: Path, d
     network = build(_trunk(settings.trunk), half=settings.half)
     history = _fit(network, dataset, settings, folder, cache)
     network = vgg16.rounded(network, build)
-    calibration = _calibrate(network, dataset, settings)
-    metrics = {side: _measure(network, calibration, dataset, settings, side, folder) for side in ("val", "test")}
+    calibration = _calibrate(network, dataset)
+    metrics = {side: _measure(network, calibration, dataset, side, folder) for side in ("val", "test")}
     history.write_parquet(folder / "history.parquet")
     draw_curves(history, folder / "curves.png")
     network.save(folder / "network.weights.h5")
@@ -87,38 +96,35 @@ def _run(settings: TrainSettings, dataset: Dataset, folder: Path, cache: Path, d
 
 
 def _fit(network: "Network", dataset: Dataset, settings: TrainSettings, folder: Path, cache: Path) -> pl.DataFrame:
-    from models.features import cache_key, cached_features
+    from models.features import Copies, cache_key, cached_features
     from models.fit import Split, Targets, Trainer
 
-    count = len(dataset.rows)
-    crops_of = partial(crops_for, dataset, settings.seed)
+    wanted = Copies(len(dataset.rows), settings.copies, partial(crops_for, dataset, settings.seed))
     key = cache_key(network, dataset.rows["crop_hash"].to_list(), settings.seed, AUGMENTATION)
-    with progress("frozen blocks", count * settings.copies) as advance:
-        features = cached_features(network, crops_of, count, settings.copies, cache, key, advance)
+    with progress("frozen blocks", wanted.faces * wanted.copies) as advance:
+        features = cached_features(network, wanted, cache, key, advance)
     targets, split = Targets(dataset.ages(), dataset.female()), Split(dataset.side("train"), dataset.side("val"))
     with progress("steps", settings.epochs * -(-len(split.train) // settings.batch)) as advance:
         return Trainer(network, targets, split, features, settings).run(folder / "checkpoint.npz", advance)
 
 
-def _calibrate(network: "Network", dataset: Dataset, settings: TrainSettings) -> Calibration:
+def _calibrate(network: "Network", dataset: Dataset) -> Calibration:
     side = dataset.side("val")
-    raw = network.raw_answers(partial(crops_for, dataset, settings.seed, 0), side)
+    raw = network.raw_answers(partial(plain_crops, dataset), side)
     age, female = dataset.ages()[side], dataset.female()[side]
     known, labelled = ~np.isnan(age), ~np.isnan(female)
     width = interval_width(raw.age[known], raw.spread[known], age[known])
     return Calibration(width, 1.0 if raw.gender is None else temperature(raw.gender[labelled], female[labelled]))
 
 
-def _measure(
-    network: "Network", calibration: Calibration, dataset: Dataset, settings: TrainSettings, side: str, folder: Path
-) -> dict:
+def _measure(network: "Network", calibration: Calibration, dataset: Dataset, side: str, folder: Path) -> dict:
+    """The figures of one side, and a picture of its ages in the run's folder."""
     indices = dataset.side(side)
     if not len(indices):
         return {"overall": {}, "intervals": {}, "bands": [], "groups": []}
-    answers = calibration.answers(network.raw_answers(partial(crops_for, dataset, settings.seed, 0), indices))
-    truth = Truth(dataset.ages()[indices], dataset.female()[indices])
-    draw_ages(truth.age, answers.age, folder / f"ages-{side}.png")
-    return report(truth, answers, [dataset.rows["groups"][int(index)] for index in indices], settings.seed)
+    answers = calibration.answers(network.raw_answers(partial(plain_crops, dataset), indices))
+    draw_ages(dataset.ages()[indices], answers.age, folder / f"ages-{side}.png")
+    return report(dataset.truth(indices), answers, dataset.groups(indices))
 
 
 def _trunk(name: str) -> "LayerWeights":

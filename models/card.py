@@ -62,7 +62,10 @@ def _overall(report: dict) -> str:
 
 def _rows(rows: list[dict], column: str) -> str:
     names = [name for name in ("faces", "age_mae", "age_bias", "cs5", "interval_coverage", "gender_accuracy")]
-    lines = ["| " + column + " | " + " | ".join(_FIGURES[name] for name in names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines = [
+        "| " + column + " | " + " | ".join(_FIGURES[name] for name in names) + " |",
+        "|---" * (len(names) + 1) + "|",
+    ]
     for row in rows:
         cells = [shown(name, row[name]) if name in row else "" for name in names]
         lines.append(f"| {row[column]} | " + " | ".join(cells) + " |")

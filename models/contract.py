@@ -24,6 +24,10 @@ class BadModel(Exception):
     """A model file that isn't ours, doesn't run where it was asked to, or answers nonsense."""
 
 
+class CannotTrain(Exception):
+    """There is no device to train on, or the loss is no number; the message says what to do."""
+
+
 class About(Frozen):
     """What must be known of a model to use it rightly."""
 

@@ -7,6 +7,8 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,27 +32,36 @@ def cache_key(network: Network, crop_hashes: Sequence[str], seed: int, augmentat
     return digest.hexdigest()[:24]
 
 
-def cached_features(
-    network: Network, crops_of: CropsOf, count: int, copies: int, folder: Path, key: str, advance: Advance
-) -> list[np.ndarray]:
-    """One array a copy, float16 [count, ...]; computed where its file isn't there yet."""
+@dataclass(frozen=True)
+class Copies:
+    """Faces to compute features of: how many faces, in how many copies, and where their crops come from."""
+
+    faces: int
+    copies: int
+    crops_of: CropsOf
+
+
+def cached_features(network: Network, wanted: Copies, folder: Path, key: str, advance: Advance) -> list[np.ndarray]:
+    """One array a copy, float16 [faces, ...]; computed where its file isn't there yet."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    files = [folder / f"{key}-{copy}.npy" for copy in range(copies)]
+    files = [folder / f"{key}-{copy}.npy" for copy in range(wanted.copies)]
     for copy, file in enumerate(files):
         if file.exists():
-            advance(count)
+            advance(wanted.faces)
         else:
-            _compute(network, crops_of, count, copy, file, advance)
+            _compute(network, partial(wanted.crops_of, copy), wanted.faces, file, advance)
     return [np.load(file, mmap_mode="r") for file in files]
 
 
-def _compute(network: Network, crops_of: CropsOf, count: int, copy: int, file: Path, advance: Advance) -> None:
+def _compute(
+    network: Network, crops_of: Callable[[np.ndarray], np.ndarray], faces: int, file: Path, advance: Advance
+) -> None:
     unfinished = file.with_suffix(".unfinished")
-    shape = (count, *network.frozen.output.shape[1:])
+    shape = (faces, *network.frozen.output_shape[1:])
     features = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
-    for start in range(0, count, _BATCH):
-        indices = np.arange(start, min(start + _BATCH, count))
-        features[indices] = network.frozen.predict_on_batch(crops_of(copy, indices))
+    for start in range(0, faces, _BATCH):
+        indices = np.arange(start, min(start + _BATCH, faces))
+        features[indices] = network.frozen.predict_on_batch(crops_of(indices))
         advance(len(indices))
     features.flush()
     os.replace(unfinished, file)

@@ -18,6 +18,7 @@ import polars as pl
 import tensorflow as tf
 
 from models import recipes
+from models.contract import CannotTrain
 from models.vgg16 import Network
 from storage.settings import TrainSettings
 
@@ -25,10 +26,6 @@ logger = logging.getLogger(__name__)
 _MEAN_DECAY = 0.998
 _WEIGHT_DECAY = 1e-4
 _WARMUP_STEPS = 200
-
-
-class CannotTrain(Exception):
-    """There is nothing to learn from, no device to learn on, or the loss is no number; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,9 @@ def seed_everything(seed: int) -> None:
 class Trainer:
     """Trains a network's tail. Build it, call `run`; afterwards the tail holds the best weights."""
 
-    def __init__(self, network: Network, targets: Targets, split: Split, features: list[np.ndarray], settings: TrainSettings):
+    def __init__(
+        self, network: Network, targets: Targets, split: Split, features: list[np.ndarray], settings: TrainSettings
+    ):
         self._network, self._targets, self._split, self._features = network, targets, split, features
         self._settings = settings
         self._steps_an_epoch = -(-len(split.train) // settings.batch)
@@ -139,7 +138,7 @@ class Trainer:
         schedule = keras.optimizers.schedules.CosineDecay(
             rate / 20, max(1, steps - warmup), alpha=0.02, warmup_target=rate, warmup_steps=warmup
         )
-        return keras.optimizers.AdamW(schedule, weight_decay=_WEIGHT_DECAY)
+        return keras.optimizers.AdamW(schedule, weight_decay=_WEIGHT_DECAY)  # pyright: ignore[reportArgumentType]
 
     def _epoch(self, epoch: int, advance: Callable[[int], None]) -> float:
         # Seeded by the epoch, so that a resumed run sees what an uninterrupted one would have seen.
@@ -149,7 +148,9 @@ class Trainer:
         losses = []
         for start in range(0, len(order), self._settings.batch):
             chosen = slice(start, start + self._settings.batch)
-            batch = np.stack([self._features[copy][face] for copy, face in zip(copies[chosen], order[chosen], strict=True)])
+            batch = np.stack(
+                [self._features[copy][face] for copy, face in zip(copies[chosen], order[chosen], strict=True)]
+            )
             age, female = self._targets.age[order[chosen]], self._targets.female[order[chosen]]
             losses.append(float(self._step(tf.constant(batch, tf.float32), tf.constant(age), tf.constant(female))))
             if not np.isfinite(losses[-1]):
@@ -191,7 +192,7 @@ class Trainer:
         arrays |= {f"best-{index}": value for index, value in enumerate(best)}
         arrays["history"] = np.array(json.dumps(history))
         unfinished = checkpoint.with_suffix(".unfinished.npz")
-        np.savez(unfinished, **arrays)
+        np.savez(unfinished, allow_pickle=False, **arrays)
         os.replace(unfinished, checkpoint)
 
     def _resume(self, checkpoint: Path) -> tuple[list[dict], list[np.ndarray]]:

@@ -18,8 +18,10 @@ _GENDER_WEIGHT = 2.0
 
 
 def loss(recipe: Recipe, answers: dict[str, tf.Tensor], age: tf.Tensor, female: tf.Tensor) -> tf.Tensor:
-    """The loss of each face, float32 [n]. `age` is in years, `female` 0 or 1; NaN where unknown, which costs nothing."""
-    per_age = _distribution_loss(answers["age"], age) if recipe == "distribution" else _classic_loss(answers["age"], age)
+    """The loss of each face, float32 [n]. `age` is in years, `female` 0 or 1; NaN, for unknown, costs nothing."""
+    per_age = (
+        _distribution_loss(answers["age"], age) if recipe == "distribution" else _classic_loss(answers["age"], age)
+    )
     total = _where_known(per_age, age)
     if "gender" in answers:
         known = tf.where(tf.math.is_nan(female), 0.0, female)

@@ -48,7 +48,6 @@ class Network:
         tuned = {id(variable) for variable in self.block_variables()}
         return [v for v in self.tail.trainable_variables if id(v) not in tuned]
 
-
     def raw_answers(self, crops_of: Callable[[np.ndarray], np.ndarray], indices: np.ndarray) -> RawAnswers:
         """The whole network on crops, given as uint8 [n, 128, 128, 3] for indices."""
         parts = []
@@ -80,13 +79,13 @@ class Network:
 def build(weights: LayerWeights, *, unfrozen_blocks: int, targets: Targets, recipe: Recipe, half: bool) -> Network:
     """Builds the network with VGG16's weights in it and fresh heads. `half` computes in bfloat16."""
     with _precision("mixed_bfloat16" if half else "float32"):
-        trunk = keras.applications.VGG16(include_top=False, weights=None, input_shape=(CROP_SIDE, CROP_SIDE, 3))
+        trunk = keras.applications.VGG16(include_top=False, weights=None, input_shape=(CROP_SIDE, CROP_SIDE, 3))  # pyright: ignore[reportArgumentType]
         for name, values in weights.items():
             trunk.get_layer(name).set_weights(values)
         first = f"block{_LAST_BLOCK + 1 - unfrozen_blocks}"
         cut = next(index for index, layer in enumerate(trunk.layers) if layer.name.startswith(first))
         frozen = _frozen(trunk.layers[1:cut])
-        tail = _tail(trunk.layers[cut:], frozen.output.shape[1:], targets, recipe)
+        tail = _tail(trunk.layers[cut:], frozen.output_shape[1:], targets, recipe)
     return Network(frozen, tail, targets, recipe)
 
 
@@ -105,7 +104,9 @@ def rounded(network: Network, build_like: Callable[..., Network]) -> Network:
 def layer_weights(network: Network) -> LayerWeights:
     """VGG16's weights in a network."""
     layers_of_it = [*network.frozen.layers, *network.tail.layers]
-    return {layer.name: layer.get_weights() for layer in layers_of_it if layer.name.startswith("block") and layer.weights}
+    return {
+        layer.name: layer.get_weights() for layer in layers_of_it if layer.name.startswith("block") and layer.weights
+    }
 
 
 def imagenet_weights() -> LayerWeights:
@@ -125,7 +126,7 @@ def weights_from_file(path: Path) -> LayerWeights:
         raise BadModel(f"{path}: not a .weights.h5 file; whole Keras models can carry code and aren't loaded")
     _refuse_links(path)
     try:
-        trunk = keras.applications.VGG16(include_top=False, weights=None)
+        trunk = _plain_vgg16()
         trunk.load_weights(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadModel(f"{path}: not the weights of VGG16 without top: {error}") from error
@@ -139,7 +140,7 @@ def weights_from_onnx(content: bytes) -> LayerWeights:
         stored = {part.name: part for part in onnx.load_from_string(content).graph.initializer}
     except Exception as error:  # protobuf's decoding errors
         raise BadModel(f"not an ONNX model: {error}") from error
-    names = [layer.name for layer in keras.applications.VGG16(include_top=False, weights=None).layers]
+    names = [layer.name for layer in _plain_vgg16().layers]
     convolutions = [name for name in names if "conv" in name]
     try:
         kernels = {name: numpy_helper.to_array(stored[f"{name}.kernel"]).astype(np.float32) for name in convolutions}
@@ -150,9 +151,13 @@ def weights_from_onnx(content: bytes) -> LayerWeights:
         raise BadModel(f"the model has no weights of VGG16 in it: {error} is missing") from error
 
 
+def _plain_vgg16() -> keras.Model:
+    return keras.applications.VGG16(include_top=False, weights=None)  # pyright: ignore[reportArgumentType]
+
+
 def _frozen(blocks: list[keras.Layer]) -> keras.Model:
     crops = keras.Input((CROP_SIDE, CROP_SIDE, 3), dtype="uint8", name="crops")
-    centred = layers.Rescaling(1.0, offset=[-mean for mean in _RGB_MEANS], dtype="float32")(crops)
+    centred = layers.Rescaling(1.0, offset=[-m for m in _RGB_MEANS], dtype="float32")(crops)  # pyright: ignore[reportArgumentType]
     values = centred[..., ::-1]  # the weights take BGR
     for layer in blocks:
         layer.trainable = False
@@ -169,7 +174,9 @@ def _tail(blocks: list[keras.Layer], shape: tuple[int, ...], targets: Targets, r
     values = layers.LayerNormalization(dtype="float32", name="scale")(layers.Flatten()(values))
     values = layers.Dropout(_DROPOUT)(values)
     values = layers.Dropout(_DROPOUT)(layers.Dense(_HIDDEN, activation="relu", name="hidden")(values))
-    answers = {"age": layers.Dense(len(recipes.YEARS) if recipe == "distribution" else 1, dtype="float32", name="age")(values)}
+    answers = {
+        "age": layers.Dense(len(recipes.YEARS) if recipe == "distribution" else 1, dtype="float32", name="age")(values)
+    }
     if targets == "age+gender":
         answers["gender"] = layers.Dense(1, dtype="float32", name="gender")(values)
     return keras.Model(features, answers)
@@ -192,8 +199,9 @@ def _links(group: h5py.Group) -> Iterator[object]:
     for name in group:
         link = group.get(name, getlink=True)
         yield link
-        if isinstance(link, h5py.HardLink) and isinstance(group[name], h5py.Group):
-            yield from _links(group[name])
+        inside = group[name] if isinstance(link, h5py.HardLink) else None
+        if isinstance(inside, h5py.Group):
+            yield from _links(inside)
 
 
 @contextmanager

@@ -6,7 +6,20 @@ from pathlib import Path
 from typing import cast
 
 import polars as pl
-from sqlalchemy import Column, DateTime, Engine, Float, Integer, MetaData, String, Table, create_engine, event, insert, select
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    insert,
+    select,
+)
 
 from storage.workspace import BadWorkspace, Workspace, now
 
@@ -52,7 +65,13 @@ class Reviews:
         """One row a face: the review committed last, withdrawn ones left out."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(REVIEWS).order_by(REVIEWS.c.id)).mappings().all()
-        schema = {"file_hash": pl.String, "face_index": pl.Int16, "verdict": pl.String, "age": pl.Float32, "gender": pl.String}
+        schema = {
+            "file_hash": pl.String,
+            "face_index": pl.Int16,
+            "verdict": pl.String,
+            "age": pl.Float32,
+            "gender": pl.String,
+        }
         frame = pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema, orient="row")
         newest = frame.unique(["file_hash", "face_index"], keep="last", maintain_order=True)
         return newest.filter(pl.col("verdict") != "withdrawn")

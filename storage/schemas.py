@@ -62,7 +62,9 @@ FACES = pa.schema(
         pa.field("y", pa.float32(), nullable=False),  # pixels, from its top
         pa.field("width", pa.float32(), nullable=False),  # pixels
         pa.field("height", pa.float32(), nullable=False),  # pixels
-        pa.field("rotation", pa.int16(), nullable=False),  # degrees clockwise that stood the photo upright; 0 unless retried
+        pa.field(
+            "rotation", pa.int16(), nullable=False
+        ),  # degrees clockwise that stood the photo upright; 0 unless retried
         _text("detector"),  # haar, centerface, yunet, or whole
         pa.field("detector_score", pa.float32()),  # 0 to 1; null: the detector gives none
         pa.field("sharpness", pa.float32(), nullable=False),  # variance of the crop's Laplacian, 0 and up

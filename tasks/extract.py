@@ -100,7 +100,9 @@ class PhotoReader:
             if not ask.again and is_known(self._known, content_hash):
                 return Looked(content_hash, FileStatus.OK, None, None)
             photo = decode(content, max_pixels=self._finding.max_pixels, decode_side=self._finding.decode_side)
-            return Looked(content_hash, FileStatus.OK, photo.remark, tuple(faces_in(photo, self._finding, self._detect)))
+            return Looked(
+                content_hash, FileStatus.OK, photo.remark, tuple(faces_in(photo, self._finding, self._detect))
+            )
         except BadPhoto as bad:
             return Looked(content_hash, bad.status, bad.reason)
 
@@ -130,7 +132,9 @@ def look_at(chunk: Sequence[Found], photos: Spread[Ask, Looked], contents: "Cont
     looked |= _ask(openable, photos, again=False)
     hashes = [seen.file_hash for seen in looked.values() if seen.faces is None and seen.file_hash]
     known = contents.recall(hashes)
-    looked |= {found: known[seen.file_hash] for found, seen in looked.items() if seen.faces is None and seen.file_hash in known}
+    looked |= {
+        found: known[seen.file_hash] for found, seen in looked.items() if seen.faces is None and seen.file_hash in known
+    }
     unsure = [found for found, seen in looked.items() if seen.faces is None and seen.file_hash not in known]
     looked |= _ask(unsure, photos, again=True)
     return [(found, looked[found]) for found in chunk]
@@ -187,20 +191,27 @@ class Contents:
         return dict(counts.iter_rows())
 
 
-def new_faces(looked: Sequence[tuple[Found, Looked]], finding: Finding, run_id: str) -> pa.Table:
-    """Rows of the `faces` table for the contents that were decoded, each once."""
-    fresh = {seen.file_hash: seen for _, seen in looked if seen.faces and seen.file_hash}
-    return rows_of("faces", _face_rows(fresh, finding, run_id))
+@dataclass(frozen=True)
+class Extraction:
+    """One run's extraction: where its rows go, what it looks for, and what it needn't look at again."""
 
+    workspace: Workspace
+    finding: Finding
+    contents: Contents
+    run_id: str
 
-def file_rows(
-    looked: Sequence[tuple[Found, Looked]], contents: "Contents", finding: Finding, run_id: str
-) -> pa.Table:
-    """Rows of the `files` table, one for each file of the chunk."""
-    counts = contents.face_counts([seen.file_hash for _, seen in looked if seen.faces is None and seen.file_hash])
-    counts |= {seen.file_hash: len(seen.faces) for _, seen in looked if seen.faces is not None and seen.file_hash}
-    fingerprint = finding.fingerprint()
-    return rows_of("files", [_file_row(found, seen, counts, fingerprint, run_id) for found, seen in looked])
+    def new_faces(self, looked: Sequence[tuple[Found, Looked]]) -> pa.Table:
+        """Rows of the `faces` table for the contents that were decoded, each once."""
+        fresh = {seen.file_hash: seen for _, seen in looked if seen.faces and seen.file_hash}
+        return rows_of("faces", _face_rows(fresh, self.finding, self.run_id))
+
+    def file_rows(self, looked: Sequence[tuple[Found, Looked]]) -> pa.Table:
+        """Rows of the `files` table, one for each file of the chunk."""
+        known = [seen.file_hash for _, seen in looked if seen.faces is None and seen.file_hash]
+        counts = self.contents.face_counts(known)
+        counts |= {seen.file_hash: len(seen.faces) for _, seen in looked if seen.faces is not None and seen.file_hash}
+        fingerprint = self.finding.fingerprint()
+        return rows_of("files", [_file_row(found, seen, counts, fingerprint, self.run_id) for found, seen in looked])
 
 
 def is_known(prefixes: np.ndarray, file_hash: str) -> bool:

@@ -76,9 +76,7 @@ def predict(asks: Sequence[Ask], photos: Spread[Ask, Looked], model: Model) -> l
         )
         for index, face in enumerate(faces)
     )
-    return [
-        Prediction(seen.status, seen.detail, tuple(next(judged) for _ in seen.faces or ())) for seen in looked
-    ]
+    return [Prediction(seen.status, seen.detail, tuple(next(judged) for _ in seen.faces or ())) for seen in looked]
 
 
 def _finding(settings: PhotoSettings, model: Model) -> Finding:

@@ -78,8 +78,11 @@ def faces_with_crops(workspace: Workspace, keys: pl.DataFrame, fingerprint: str)
         .join(keys.lazy(), on=["file_hash", "face_index"], how="semi")
         .collect()
     )
-    damaged = [row["file_hash"] for row in rows.select("file_hash", "crop", "crop_hash").iter_rows(named=True)
-               if _sha256(row["crop"]) != row["crop_hash"]]
+    damaged = [
+        row["file_hash"]
+        for row in rows.select("file_hash", "crop", "crop_hash").iter_rows(named=True)
+        if _sha256(row["crop"]) != row["crop_hash"]
+    ]
     if damaged:
         raise BadWorkspace(
             f"{workspace.root}/faces: {len(damaged)} stored crops are damaged, the first of photo {damaged[0]}; "

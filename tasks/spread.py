@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -90,7 +90,7 @@ _worker: Callable | None = None
 
 
 def _start_worker(make_worker: Callable[[], Callable], memory_bytes: int, parent: int) -> None:
-    global _worker
+    global _worker  # noqa: PLW0603  see above
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends the pool
     if hasattr(resource, "RLIMIT_AS") and sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
@@ -98,7 +98,7 @@ def _start_worker(make_worker: Callable[[], Callable], memory_bytes: int, parent
     _worker = make_worker()
 
 
-def _work(item: object) -> object:
+def _work(item: Any) -> Any:
     assert _worker is not None
     try:
         return _worker(item)
