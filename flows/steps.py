@@ -50,9 +50,14 @@ def prefect_task(step: Callable[[], T], name: str) -> Future[T]:
 
 
 def stage_flow(name: str) -> Callable:
-    """Decorates a stage's entry as a Prefect flow with our habits."""
+    """Decorates a stage's entry as a Prefect flow with our habits. A flow that fails has its exception stored whatever
+    `persist_result` says, by default as a pickle; hence the serializer."""
     return flow(
-        name=name, task_runner=ThreadPoolTaskRunner(max_workers=WINDOW), persist_result=False, validate_parameters=True
+        name=name,
+        task_runner=ThreadPoolTaskRunner(max_workers=WINDOW),
+        persist_result=False,
+        result_serializer="json",
+        validate_parameters=True,
     )
 
 

@@ -51,10 +51,10 @@ def train(settings: TrainSettings) -> dict:
 
 def train_model(settings: TrainSettings) -> dict:
     """Raises NothingToLearn, CannotTrain, BadModel and BadWorkspace."""
+    workspace = existing_workspace(settings.workspace)
     from models.fit import check_device
 
     device = check_device(settings.device)
-    workspace = existing_workspace(settings.workspace)
     reviews = open_reviews(workspace) if workspace.is_local else None
     dataset = with_sides(labelled_faces(workspace, reviews, settings.min_face_side), settings)
     check_learnable(dataset, settings.targets)

@@ -43,33 +43,36 @@ class FaceFilter:
     review: ReviewState = "all"
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """One page of faces, and what all the faces that pass the filter have in common."""
-
-    faces: pl.DataFrame  # the page's rows of `scores`, with gender, source, path, path_count and the newest review
-    count: int  # of faces on all pages
-    ages: pl.DataFrame  # faces by age (whole years) and gender, over all pages
-
-
-def gallery(
-    workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame, order: Order, page: int, size: int
-) -> Gallery:
-    """Page `page`, counted from 1, of the faces that pass. `reviews` is Reviews.newest(). Raises BadWorkspace."""
+def faces_by_age(workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame) -> pl.DataFrame:
+    """How many faces pass, by whole years of age and by gender: age, gender, faces. `reviews` is Reviews.newest().
+    Raises BadWorkspace, as all of these do."""
     faces = _matching(workspace, chosen, reviews)
+    ages = faces.group_by(pl.col("age").floor().cast(pl.Int16), "gender").agg(faces=pl.len())
+    return _collect(workspace, ages.sort("age", "gender"))
+
+
+def faces_page(
+    workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame, order: Order, rows: slice
+) -> pl.DataFrame:
+    """Those of the faces that pass, in that order, as rows of `scores` with gender, source, path, path_count and the
+    newest review: verdict, review_age, review_gender."""
     key, descending = _ORDERS[order]
-    rows = faces.sort(key, *FACE_KEY, descending=[descending, False, False, False], nulls_last=True)
-    ages = faces.group_by(pl.col("age").floor().cast(pl.Int16), "gender").agg(faces=pl.len()).sort("age", "gender")
-    queries = [rows.slice((page - 1) * size, size), faces.select(pl.len()), ages]
-    shown, count, by_age = _collect(workspace, queries)
-    return Gallery(shown, int(count.item()), by_age)
+    faces = _matching(workspace, chosen, reviews)
+    ordered = faces.sort(key, *FACE_KEY, descending=[descending, False, False, False], nulls_last=True)
+    return _collect(workspace, ordered.slice(rows.start, rows.stop - rows.start))
+
+
+def no_reviews() -> pl.DataFrame:
+    """What Reviews.newest() gives where there are none."""
+    said = {"verdict": pl.String, "age": pl.Float32, "gender": pl.String}
+    return pl.DataFrame(schema={"file_hash": pl.String, "face_index": pl.Int16} | said)
 
 
 def scored_models(workspace: Workspace) -> pl.DataFrame:
     """A row for each model that scored faces, the latest first: model_hash, model_version, faces, scored_at."""
     models = workspace.scan("scores").group_by("model_hash")
     last = models.agg(pl.col("model_version").last(), faces=pl.len(), scored_at=pl.col("scored_at").max())
-    return _collect(workspace, [last.sort("scored_at", descending=True)])[0]
+    return _collect(workspace, last.sort("scored_at", descending=True))
 
 
 def pictures_of(workspace: Workspace, faces: pl.DataFrame) -> pl.DataFrame:
@@ -79,13 +82,18 @@ def pictures_of(workspace: Workspace, faces: pl.DataFrame) -> pl.DataFrame:
     few = pl.col("file_hash").is_in(faces["file_hash"].unique().implode())
     found = workspace.scan("faces").filter(few).select(*FACE_KEY, "crop")
     keys = faces.lazy().select(FACE_KEY)
-    return _collect(workspace, [found.join(keys, on=FACE_KEY, how="semi").unique(FACE_KEY)])[0]
+    return _collect(workspace, found.join(keys, on=FACE_KEY, how="semi").unique(FACE_KEY))
 
 
 def status_counts(workspace: Workspace) -> pl.DataFrame:
     """How many files have each status, as they were met last: status, files, faces; the most frequent first."""
     counts = _files_now(workspace).group_by("status").agg(files=pl.len(), faces=pl.col("face_count").cast(int).sum())
-    return _collect(workspace, [counts.sort("files", "status", descending=[True, False])])[0]
+    return _collect(workspace, counts.sort("files", "status", descending=[True, False]))
+
+
+def failures(counts: pl.DataFrame) -> int:
+    """How many of `status_counts` gave no pixels."""
+    return int(counts.filter(pl.col("status") != FileStatus.OK)["files"].sum())
 
 
 def files_with(workspace: Workspace, statuses: tuple[str, ...], most: int) -> pl.DataFrame:
@@ -93,14 +101,13 @@ def files_with(workspace: Workspace, statuses: tuple[str, ...], most: int) -> pl
     files = _files_now(workspace).filter(pl.col("status").is_in(statuses))
     columns = ("status", "detail", "path", "source", "size", "seen_at")
     newest_first = files.select(columns).sort("seen_at", "source", "path", descending=[True, False, False])
-    return _collect(workspace, [newest_first.head(most)])[0]
+    return _collect(workspace, newest_first.head(most))
 
 
 def sources(workspace: Workspace) -> list[str]:
     """The folders whose files have rows."""
-    return _collect(workspace, [workspace.scan("files").select("source").unique().sort("source")])[0][
-        "source"
-    ].to_list()
+    found = workspace.scan("files").select("source").unique().sort("source")
+    return _collect(workspace, found)["source"].to_list()
 
 
 def training_runs(workspace: Workspace) -> pl.DataFrame:
@@ -220,14 +227,9 @@ def _is_run(folder: UPath) -> bool:
     return (folder / "settings.json").exists()
 
 
-def _collect(workspace: Workspace, queries: list[pl.LazyFrame]) -> list[pl.DataFrame]:
-    """Runs the queries together, sharing what they have in common. Raises BadWorkspace for a damaged table."""
+def _collect(workspace: Workspace, query: pl.LazyFrame) -> pl.DataFrame:
+    """Runs the query. Raises BadWorkspace for a damaged table."""
     try:
-        return pl.collect_all(queries)
+        return query.collect()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadWorkspace(f"{workspace.root}: its tables can't be read: {error}") from error
-
-
-def failures(counts: pl.DataFrame) -> int:
-    """How many of `status_counts` gave no pixels."""
-    return int(counts.filter(pl.col("status") != FileStatus.OK)["files"].sum())

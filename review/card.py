@@ -1,0 +1,53 @@
+"""One face of the gallery: its crop, what the model says of it, where it is from, and a form to say what is right."""
+
+from typing import Any
+
+import streamlit as st
+
+from review.words import gender_colour, gender_words, interval_words, plain, short_path, verdict_words
+from storage.reviews import Reviews
+from storage.schemas import LONGEST_LIFE_YEARS
+
+_ANSWERS = {"right": "The estimate is right", "corrected": "It is wrong", "not_a_face": "This is not a face"}
+_VERDICT_ICONS = {"right": ":material/check:", "corrected": ":material/edit:", "not_a_face": ":material/block:"}
+
+
+def face_card(face: dict[str, Any], reviews: Reviews | None, reviewer: str) -> None:
+    """`face` is a row of queries.faces_page, with its crop."""
+    if face["crop"] is None:
+        st.caption("The crop was not kept.")
+    else:
+        st.image(face["crop"], width="stretch", alt="face")
+    with st.container(gap="xsmall"):
+        interval = interval_words(face["age_low"], face["age_high"])
+        st.markdown(f"**{face['age']:.0f} years** :small[:gray[{interval}]]")
+        st.badge(gender_words(face["female"]), color=gender_colour(face["female"]))
+        if face["verdict"] is not None:
+            said = verdict_words(face["verdict"], face["review_age"], face["review_gender"])
+            st.badge(said, icon=_VERDICT_ICONS[face["verdict"]], color="blue")
+        st.caption(plain(short_path(face["path"])), help=plain(f"{face['source']}/{face['path']}"))
+    if reviews is not None:
+        _review(face, reviews, reviewer)
+
+
+def _review(face: dict[str, Any], reviews: Reviews, reviewer: str) -> None:
+    key = f"{face['file_hash'][:16]}-{face['face_index']}"
+    with st.popover("Review", width="stretch", key=f"review-{key}"):
+        st.code(f"{face['source']}/{face['path']}", language=None, wrap_lines=True)
+        if face["path_count"] > 1:
+            st.caption(f"The same photo lies at {face['path_count'] - 1} more places.")
+        if not reviewer:
+            st.info("Type your name in the sidebar first: it is kept with each review.")
+        with st.form(f"form-{key}", border=False):
+            verdict = st.radio("What is right?", list(_ANSWERS), format_func=_ANSWERS.__getitem__, key=f"verdict-{key}")
+            age = st.number_input(
+                "Age in years, if you know", 0, LONGEST_LIFE_YEARS, value=None, placeholder="unknown", key=f"age-{key}"
+            )
+            gender = st.segmented_control("Gender, if you know", ("female", "male"), key=f"gender-{key}")
+            if st.form_submit_button("Save", type="primary", disabled=not reviewer, width="stretch"):
+                known = {"age": age, "gender": gender} if verdict == "corrected" else {}
+                reviews.add((face["file_hash"], face["face_index"]), verdict, reviewer, **known)
+                st.rerun()
+        if face["verdict"] is not None and st.button("Withdraw the review", disabled=not reviewer, key=f"undo-{key}"):
+            reviews.add((face["file_hash"], face["face_index"]), "withdrawn", reviewer)
+            st.rerun()

@@ -1,0 +1,135 @@
+"""Photos that a person hands over, judged at once by the same code as in bulk. Nothing of them is written to disk:
+they are read in processes of their own, and what came out stays in this session until it ends."""
+
+from dataclasses import dataclass
+
+import polars as pl
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from models.session import OnnxModel
+from review.opened import model_choices, model_named, readers_for
+from review.pictures import CANVAS_SIDE, as_address, as_jpeg, with_faces
+from review.words import gender_words, interval_words, plain, status_words
+from storage.schemas import FileStatus
+from storage.settings import FaceMode
+from storage.workspace import Workspace
+from tasks.decode import decode
+from tasks.extract import Ask
+from tasks.predict import Judged, Prediction, predict
+
+LARGEST_MB = 20
+_FORMATS = ["jpg", "jpeg", "png", "webp", "avif", "bmp", "tif", "tiff", "gif", "jp2"]
+_MOST_PIXELS = 100_000_000
+_FACES: dict[str, FaceMode] = {"find faces": "detect", "the picture is one face": "whole"}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One photo's answer, and the picture to show; None where it gave no pixels."""
+
+    prediction: Prediction
+    picture: bytes | None
+
+
+def page(workspace: Workspace) -> None:
+    st.title("Try a photo", anchor=False)
+    st.caption("Photos are judged in this computer's memory and are not stored.")
+    choices = model_choices(workspace)
+    if not choices:
+        st.info("There is no model yet. Train one and export it, then load this page again:")
+        st.code(
+            f"faceline train --workspace {workspace.root}\nfaceline export latest --workspace {workspace.root}",
+            language="shell",
+            wrap_lines=True,
+        )
+        return
+    photos, model_name, faces = _inputs(choices)
+    if not photos:
+        st.session_state.pop("tried", None)
+        return
+    model = model_named(workspace, model_name)
+    for photo, tried in zip(photos, _try_all(photos, model, faces), strict=True):
+        _show(photo.name, tried)
+
+
+def _inputs(choices: dict[str, str]) -> tuple[list[UploadedFile], str, FaceMode]:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        name = st.selectbox(
+            "Model", list(choices), format_func=choices.__getitem__, key="try_model", bind="query-params", width=360
+        )
+        mode = st.segmented_control("Faces", list(_FACES), default="find faces", required=True, key="try_faces")
+        camera = st.toggle("Use the camera", key="camera")
+    photos = st.file_uploader(
+        f"Photos, {LARGEST_MB} MB each at most", _FORMATS, accept_multiple_files=True, max_upload_size=LARGEST_MB
+    )
+    taken = st.camera_input("Take a photo", width=480) if camera else None
+    return [*photos, *([taken] if taken else [])], name, _FACES[mode or "find faces"]
+
+
+def _try_all(photos: list[UploadedFile], model: OnnxModel, faces: FaceMode) -> list[Tried]:
+    """Each photo is judged once for a model, not at each click; what was taken away is forgotten."""
+    before: dict[tuple[str, str, str], Tried] = st.session_state.get("tried", {})
+    keys = [(photo.file_id, model.hash, faces) for photo in photos]
+    new = {key: photo.getvalue() for key, photo in zip(keys, photos, strict=True) if key not in before}
+    if new:
+        with st.spinner("Looking for faces"):
+            readers = readers_for(model, faces)
+            predictions = predict([Ask(content=content) for content in new.values()], readers, model)
+        drawn = [_drawn(content, answer) for content, answer in zip(new.values(), predictions, strict=True)]
+        before = before | dict(zip(new, drawn, strict=True))
+    st.session_state["tried"] = {key: before[key] for key in keys}
+    return [before[key] for key in keys]
+
+
+def _drawn(content: bytes, prediction: Prediction) -> Tried:
+    """Decodes here only what a disposable process has decoded without harm."""
+    if prediction.status != FileStatus.OK:
+        return Tried(prediction, None)
+    photo = decode(content, max_pixels=_MOST_PIXELS, decode_side=CANVAS_SIDE)
+    return Tried(prediction, as_jpeg(with_faces(photo, prediction.faces)))
+
+
+def _show(name: str, tried: Tried) -> None:
+    prediction = tried.prediction
+    if tried.picture is None:
+        st.error(f"{plain(name)}: {status_words(prediction.status)}: {plain(prediction.detail or '')}.")
+        return
+    with st.container(border=True):
+        count = len(prediction.faces)
+        found = "no face found" if not count else "one face" if count == 1 else f"{count} faces"
+        st.markdown(f"**{plain(name)}** :gray[{found}]")
+        picture, table = st.columns([3, 2], gap="medium")
+        picture.image(tried.picture, width="stretch", alt="the photo, with a box and a label for each face found")
+        with table:
+            if prediction.detail:
+                st.caption(plain(f"Remark: {prediction.detail}."))
+            if prediction.faces:
+                _table(prediction.faces)
+            else:
+                st.info("No face was found. Faces under 16 pixels, from behind or turned far away, are missed.")
+
+
+def _table(faces: tuple[Judged, ...]) -> None:
+    rows = pl.DataFrame(
+        {
+            "face": [as_address(face.crop) for face in faces],
+            "age": [round(face.age) for face in faces],
+            "interval": [interval_words(face.age_low, face.age_high) for face in faces],
+            "gender": [gender_words(face.female) for face in faces],
+            "quality": [face.quality for face in faces],
+        }
+    )
+    st.dataframe(
+        rows,
+        hide_index=True,
+        row_height=64,
+        column_config={
+            "face": st.column_config.ImageColumn("Face", width=70),
+            "age": st.column_config.NumberColumn("Age", width=50),
+            "interval": st.column_config.TextColumn("90 % interval", width=95),
+            "gender": st.column_config.TextColumn("Gender", width=155),
+            "quality": st.column_config.ProgressColumn("Quality", min_value=0, max_value=1, format="percent", width=80),
+        },
+    )
+    st.caption("The age lies in the interval for 9 of 10 faces like those the model was measured on.")

@@ -1,0 +1,76 @@
+"""The command line's contract: exit status, one JSON object last on stdout, everything else on stderr."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from flows.cli import Faceline, run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, hopper: Path) -> Path:
+    (tmp_path / "photos").mkdir()
+    shutil.copy(hopper, tmp_path / "photos" / "3999_1906-12-09_1984.jpg")
+    return tmp_path / "photos"
+
+
+def test_the_last_line_is_one_json_object(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    status = run(["extract", str(folder), "--labels", "wiki", "--workspace", str(tmp_path / "work")])
+    last = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert (status, last["faces"], last["labels"]) == (0, 1, 1)
+
+
+def test_predict_prints_a_line_a_photo(folder: Path, model_file: Path, capsys: pytest.CaptureFixture) -> None:
+    photo = next(folder.iterdir())
+    run(["predict", str(photo), str(folder / "missing.jpg"), "--model", str(model_file)])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["status"], len(line["faces"])) for line in lines[:2]] == [("ok", 1), ("unreadable", 0)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["score"], 2),
+        (["score", "x", "--workers", "0"], 2),
+        (["score", "x", "--no-such-option"], 2),
+        (["no-such-verb"], 2),
+        (["extract", "no-such-folder"], 1),
+        (["extract", ".", "--labels", "no-such-table.csv"], 1),
+        (["extract", ".", "--detector", "yunet"], 1),
+        (["score", ".", "--model", "no-such-model"], 1),
+        (["train"], 1),
+        (["export", "latest"], 1),
+        (["evaluate"], 1),
+        (["models", "list"], 1),
+        (["models", "promote", "x"], 1),
+        (["review"], 1),
+    ],
+)
+def test_what_cannot_be_done_says_so_in_a_line(
+    arguments: list[str], status: int, tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        found = run(arguments)
+    except SystemExit as exited:  # argparse ends by itself on words it doesn't know
+        found = exited.code
+    message = capfd.readouterr().err
+    assert found == status
+    assert "faceline" in message
+    assert "Traceback" not in message
+
+
+def test_the_workspace_may_come_from_the_environment(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACELINE_WORKSPACE", str(tmp_path / "elsewhere"))
+    assert run(["extract", str(folder)]) == 0
+    assert (tmp_path / "elsewhere" / "files").is_dir()
+
+
+def test_every_verb_is_in_the_readme() -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    missing = [verb for verb in Faceline.model_fields if f"faceline {verb}" not in readme]
+    assert missing == []

@@ -1,0 +1,128 @@
+"""Training to scoring on real faces: small runs, whose figures say nothing, through every step."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from flows.cli import run
+from flows.demo import make_photos
+from models.session import OnnxModel
+from storage.registry import champion
+from storage.workspace import existing_workspace
+
+pytestmark = pytest.mark.slow
+QUICK = ("--epochs", "2", "--batch", "8", "--copies", "1")
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> str:
+    """A workspace of 80 labelled faces."""
+    folder = tmp_path_factory.mktemp("faces")
+    for file in sorted((shared / "data/utkface/images").glob("*.chip.jpg"))[::250]:
+        shutil.copy(file, folder)
+    workspace = str(tmp_path_factory.mktemp("work") / "workspace")
+    assert run(["extract", str(folder), "--labels", "utkface", "--faces", "whole", "--workspace", workspace]) == 0
+    return workspace
+
+
+def last_line(capsys: pytest.CaptureFixture) -> dict:
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "targets"), [("distribution", "age+gender"), ("classic", "age+gender"), ("classic", "age")]
+)
+def test_a_run_leaves_all_that_is_needed_to_judge_and_export_it(
+    labelled: str, recipe: str, targets: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(["train", "--workspace", labelled, "--recipe", recipe, "--targets", targets, *QUICK]) == 0
+    folder = Path(labelled) / "runs" / last_line(capsys)["run"]
+    assert {file.name for file in folder.iterdir()} >= {
+        "settings.json", "history.parquet", "curves.png", "ages-val.png", "metrics.json", "network.weights.h5",
+    }  # fmt: skip
+    assert run(["export", folder.name, "--workspace", labelled]) == 0
+    version = last_line(capsys)["version"]
+    content = (Path(labelled) / "registry" / version / "model.onnx").read_bytes()
+    assert OnnxModel(content, version, "cpu").about.targets == targets
+
+
+def test_the_first_model_is_champion_and_a_worse_one_stays_out(labelled: str, capsys: pytest.CaptureFixture) -> None:
+    first = champion(existing_workspace(labelled))
+    assert first is not None
+    assert run(["train", "--workspace", labelled, "--epochs", "1", "--block-rate", "1e-9", "--head-rate", "1e-9"]) == 0
+    assert run(["export", "latest", "--workspace", labelled]) == 0
+    untrained = last_line(capsys)["version"]
+    assert run(["models", "promote", untrained, "--workspace", labelled]) == 1
+    assert champion(existing_workspace(labelled)) == first
+    assert run(["models", "promote", untrained, "--force", "a test", "--workspace", labelled]) == 0
+
+
+def test_a_killed_run_goes_on_where_it_was(labelled: str, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["train", "--workspace", labelled, "--epochs", "3", "--batch", "8", "--copies", "1", "--patience", "9"]
+    running = subprocess.Popen([sys.executable, "-m", "flows.cli", *arguments], start_new_session=True)
+    runs, before = Path(labelled) / "runs", set((Path(labelled) / "runs").iterdir())
+    deadline = time.monotonic() + 300
+    while not (started := [run for run in set(runs.iterdir()) - before if (run / "checkpoint.npz").exists()]):
+        assert time.monotonic() < deadline, "no epoch ended in five minutes"
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    assert not (started[0] / "metrics.json").exists()
+    assert run([*arguments, "--resume", started[0].name]) == 0
+    assert pl.read_parquet(started[0] / "history.parquet")["epoch"].to_list() == [0, 1, 2]
+
+
+def test_a_run_is_not_resumed_with_other_settings(labelled: str, capsys: pytest.CaptureFixture) -> None:
+    finished = sorted((Path(labelled) / "runs").iterdir())[-1].name
+    assert run(["train", "--workspace", labelled, "--seed", "7", "--resume", finished]) == 1
+    assert "seed" in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_is_refused(labelled: str, capsys: pytest.CaptureFixture) -> None:
+    if Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has an NVIDIA device")
+    assert run(["train", "--workspace", labelled, "--device", "gpu"]) == 1
+    assert "sees no GPU" in capsys.readouterr().err
+
+
+def test_the_demo_goes_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run(["demo", "--folder", str(tmp_path / "demo")]) == 0
+    result = last_line(capsys)
+    assert result["extracted"]["files"] == len(list((tmp_path / "demo" / "photos").iterdir()))
+    assert result["scored"]["rescored"] == result["extracted"]["faces"]
+
+
+def test_the_demo_leaves_a_folder_of_other_things_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    assert run(["demo", "--folder", str(tmp_path)]) == 1
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_training_without_a_usable_label_says_what_is_missing(
+    tmp_path: Path, coffee: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "photos").mkdir()
+    shutil.copy(coffee, tmp_path / "photos")
+    workspace = str(tmp_path / "work")
+    run(["extract", str(tmp_path / "photos"), "--workspace", workspace])
+    assert run(["train", "--workspace", workspace]) == 1
+    assert "1 no_face" in capsys.readouterr().err
+
+
+def test_training_on_one_person_says_that_two_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    make_photos(tmp_path / "photos")
+    for photo in (tmp_path / "photos").iterdir():
+        if not photo.name.startswith("10_"):
+            photo.unlink()
+    workspace = str(tmp_path / "work")
+    run(["extract", str(tmp_path / "photos"), "--labels", "wiki", "--workspace", workspace])
+    assert run(["train", "--workspace", workspace]) == 1
+    assert "At least two people" in capsys.readouterr().err
