@@ -7,14 +7,17 @@ worker processes import this file too, and `--help` should be quick."""
 import json
 import logging
 import os
+import signal
 import sys
 from typing import NoReturn
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfigDict, get_subcommand
+from rich.logging import RichHandler
 
 from storage import settings as knobs
 
+_FROM_A_SIGNAL = 128  # exit statuses above it, as shells have them
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}  # TensorFlow's start-up lines help nobody
 
 
@@ -65,17 +68,29 @@ class Faceline(BaseSettings):
     demo: CliSubCommand[knobs.DemoSettings]
 
 
+class Ended(BaseException):
+    """The system asked this process to end, with the signal of this number."""
+
+
 def main() -> NoReturn:
-    sys.exit(run(sys.argv[1:]))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    status = run(sys.argv[1:])
+    if status > _FROM_A_SIGNAL:
+        sys.stdout.flush()
+        os._exit(status)  # at once: Python would wait for steps whose work nobody will commit
+    sys.exit(status)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    raise Ended(number)
 
 
 def run(arguments: list[str]) -> int:
     """Runs one command; returns its exit status."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    for noisy in ("httpx", "absl", "tf2onnx", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _log_to_stderr()
     try:
         command = _parse(arguments)
     except ValidationError as error:
@@ -88,12 +103,24 @@ def run(arguments: list[str]) -> int:
     except _refusals() as error:
         print(f"faceline: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(json.dumps({"interrupted": True}))
-        return 130
+    except (KeyboardInterrupt, Ended) as stop:
+        print(json.dumps({"interrupted": True}))  # what was committed stays; the same command goes on from there
+        return _FROM_A_SIGNAL + int(stop.args[0] if isinstance(stop, Ended) else signal.SIGINT)
     if result is not None:
         print(json.dumps(result))
     return 0
+
+
+def _log_to_stderr() -> None:
+    if sys.stderr.isatty():
+        from flows.steps import CONSOLE
+
+        handler: logging.Handler = RichHandler(console=CONSOLE, show_path=False, show_time=False)
+        logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    else:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "absl", "tf2onnx", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _parse(arguments: list[str]) -> BaseModel:

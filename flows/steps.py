@@ -2,7 +2,6 @@
 `Submit`. On the command line that is a pool of threads; in a Prefect flow, each step becomes a Prefect task."""
 
 import logging
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 logger = logging.getLogger(__name__)
 Result_co = TypeVar("Result_co", covariant=True)
 T = TypeVar("T")
+Stage = TypeVar("Stage", bound=Callable)
+CONSOLE = Console(stderr=True)  # one for bars and log lines, or they would write over each other
 OUR_LOGGERS = ("flows", "tasks", "models", "storage")
 _SECONDS_A_LINE = 10
 WINDOW = 2  # steps in flight: one reads photos while the other is scored; more would only hold memory
@@ -34,9 +35,15 @@ Submit = Callable[[Callable[[], Any], str], Future[Any]]  # a step and its name
 
 @contextmanager
 def threads() -> Iterator[Submit]:
-    """Steps on threads of this process: the command line's way."""
-    with ThreadPoolExecutor(WINDOW) as pool:
+    """Steps on threads of this process: the command line's way. When a run ends early its steps aren't waited for:
+    they commit nothing by themselves."""
+    pool = ThreadPoolExecutor(WINDOW)
+    try:
         yield lambda step, name: pool.submit(step)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def prefect_task(step: Callable[[], T], name: str) -> Future[T]:
@@ -49,16 +56,18 @@ def prefect_task(step: Callable[[], T], name: str) -> Future[T]:
     return task(name=name, cache_policy=NO_CACHE, persist_result=False)(run_step).submit()
 
 
-def stage_flow(name: str) -> Callable:
+def stage_flow(name: str) -> Callable[[Stage], Stage]:
     """Decorates a stage's entry as a Prefect flow with our habits. A flow that fails has its exception stored whatever
     `persist_result` says, by default as a pickle; hence the serializer."""
-    return flow(
+    runner: Any = ThreadPoolTaskRunner(max_workers=WINDOW)
+    decorate: Any = flow(
         name=name,
-        task_runner=ThreadPoolTaskRunner(max_workers=WINDOW),
+        task_runner=runner,
         persist_result=False,
         result_serializer="json",
         validate_parameters=True,
     )
+    return decorate
 
 
 def in_window(submit: Submit, steps: Iterable[Callable[[], T]], name: str) -> Iterator[T]:
@@ -77,14 +86,14 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Shows how far a stage is: a bar on a terminal, else a log line every ten seconds."""
     started, last_line, done = time.monotonic(), float("-inf"), 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=CONSOLE, disable=not CONSOLE.is_terminal) as bar:
         shown = bar.add_task(what, total=total)
 
         def advance(count: int) -> None:
             nonlocal done, last_line
             done += count
             bar.advance(shown, count)
-            if time.monotonic() - last_line < _SECONDS_A_LINE and done < total:
+            if CONSOLE.is_terminal or (time.monotonic() - last_line < _SECONDS_A_LINE and done < total):
                 return
             last_line = time.monotonic()
             rate = max(done, 1e-9) / max(last_line - started, 1e-9)

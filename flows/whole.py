@@ -37,11 +37,12 @@ def whole(settings: WholeSettings) -> dict:
 
 
 def _part(settings: WholeSettings, stage: type[Frozen]) -> Frozen:
-    return stage(**settings.model_dump(include=set(stage.model_fields)))
+    return stage.model_validate(settings.model_dump(include=set(stage.model_fields)))
 
 
 def _score_settings(settings: WholeSettings, version: str) -> ScoreSettings:
     """Photos are looked at as in extraction, or each would be looked at twice. `gpu` is cuda to ONNX Runtime."""
-    photos = settings.model_dump(include=set(PhotoSettings.model_fields))
+    chosen = settings.model_dump(include=set(PhotoSettings.model_fields))
     device = "cuda" if settings.device == "gpu" else settings.device
-    return ScoreSettings(**photos | {"folders": settings.score or settings.folders}, model=version, device=device)
+    own = {"folders": settings.score or settings.folders, "model": version, "device": device}
+    return ScoreSettings.model_validate(chosen | own)

@@ -13,6 +13,11 @@ _MARK = """<svg xmlns="http://www.w3.org/2000/svg" width="168" height="32" viewB
 <text x="42" y="23" font-family="Source Sans, Helvetica, Arial, sans-serif" font-size="22" font-weight="700"
 fill="#5c7cfa">Faceline</text></svg>"""
 
+_NOTE = (
+    "Ages and genders here are estimates from looks, with errors. They describe collections of photos; they are not "
+    "for decisions about people."
+)
+
 
 def main(arguments: list[str]) -> None:
     """Shows the page that the address names, for the workspace that the command line names."""
@@ -28,6 +33,7 @@ def main(arguments: list[str]) -> None:
     try:
         workspace = existing_workspace(arguments[0] if arguments else "./workspace")
         _navigation(workspace).run()
+        st.sidebar.caption(_NOTE)
     except (BadWorkspace, UnknownModel, BadModel) as error:
         st.error(plain(str(error)), icon=":material/error:")
 
@@ -39,11 +45,15 @@ def _navigation(workspace):
 
     from review import file_status, gallery, training_runs, try_photo
 
-    shown = st.navigation(
+    return st.navigation(
         [
             st.Page(partial(gallery.page, workspace), title="Gallery", icon=":material/grid_view:", default=True),
-            st.Page(partial(file_status.page, workspace), title="Files", icon=":material/folder_open:", url_path="files"),
-            st.Page(partial(try_photo.page, workspace), title="Try a photo", icon=":material/add_a_photo:", url_path="try"),
+            st.Page(
+                partial(file_status.page, workspace), title="Files", icon=":material/folder_open:", url_path="files"
+            ),
+            st.Page(
+                partial(try_photo.page, workspace), title="Try a photo", icon=":material/add_a_photo:", url_path="try"
+            ),
             st.Page(
                 partial(training_runs.page, workspace),
                 title="Training runs",
@@ -52,12 +62,6 @@ def _navigation(workspace):
             ),
         ]
     )
-    with st.sidebar.container(key="about"):
-        st.caption(
-            "Ages and genders here are estimates from looks, with errors. They describe collections; they are not "
-            "for decisions about people."
-        )
-    return shown
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from review.words import gender_colour, gender_words, interval_words, plain, short_path, verdict_words
+from review.words import gender_colour, gender_share, gender_words, interval_words, plain, short_path, verdict_words
 from storage.reviews import Reviews
 from storage.schemas import LONGEST_LIFE_YEARS
 
@@ -21,11 +21,12 @@ def face_card(face: dict[str, Any], reviews: Reviews | None, reviewer: str) -> N
     with st.container(gap="xsmall"):
         interval = interval_words(face["age_low"], face["age_high"])
         st.markdown(f"**{face['age']:.0f} years** :small[:gray[{interval}]]")
-        st.badge(gender_words(face["female"]), color=gender_colour(face["female"]))
+        colour, share = gender_colour(face["female"]), gender_share(face["female"])
+        st.markdown(f":{colour}-badge[{gender_words(face['female'])}] :small[:gray[{share}]]")
         if face["verdict"] is not None:
             said = verdict_words(face["verdict"], face["review_age"], face["review_gender"])
             st.badge(said, icon=_VERDICT_ICONS[face["verdict"]], color="blue")
-        st.caption(plain(short_path(face["path"])), help=plain(f"{face['source']}/{face['path']}"))
+        st.caption(plain(short_path(face["path"])))
     if reviews is not None:
         _review(face, reviews, reviewer)
 

@@ -4,44 +4,41 @@ import altair as alt
 import polars as pl
 
 GENDER_COLOURS = {"female": "#8465d8", "male": "#128a75", "uncertain": "#7f8894", "not judged": "#5c7cfa"}
-LINE_COLOURS = ("#5c7cfa", "#c9701f")
+LINE_COLOURS = {"training": "#5c7cfa", "validation": "#c9701f"}
 _BAND_YEARS = 5
+_HEIGHT = 270  # pixels, with axes and legend
 
 
 def age_histogram(ages: pl.DataFrame) -> alt.Chart:
-    """`ages`: faces by whole years and gender."""
-    bands = (
-        ages.with_columns(
-            pl.col("gender").fill_null("not judged"), low=(pl.col("age") // _BAND_YEARS * _BAND_YEARS).cast(pl.Int64)
-        )
-        .group_by("low", "gender")
-        .agg(pl.col("faces").sum())
-        .with_columns(high=pl.col("low") + _BAND_YEARS)
-        .with_columns(years=pl.format("{} to {}", "low", pl.col("high") - 1))
-    )
+    """`ages`: faces by whole years of age and by gender, as queries.faces_by_age gives them."""
+    bands = _in_bands(ages)
     names = [name for name in GENDER_COLOURS if name in set(bands["gender"])]
     colours = alt.Scale(domain=names, range=[GENDER_COLOURS[name] for name in names])
-    oldest = max(80, int(bands["high"].max() or 0))  # type: ignore[arg-type]
+    oldest = max([80, *bands["high"]])
+    years = alt.X(
+        "low:Q",
+        title="estimated age, years",
+        bin=alt.BinParams(binned=True, step=_BAND_YEARS),
+        scale=alt.Scale(domain=[0, oldest], nice=False),
+        axis=alt.Axis(values=list(range(0, oldest + 1, 10)), grid=False),
+    )
     return (
         alt.Chart(bands)
-        .mark_bar(binSpacing=2, cornerRadiusTopLeft=2, cornerRadiusTopRight=2)
+        .mark_bar()
         .encode(
-            x=alt.X("low:Q", title="estimated age, years", bin="binned", scale=alt.Scale(domain=[0, oldest], nice=False)),
+            x=years,
             x2="high:Q",
-            y=alt.Y("faces:Q", title="faces", axis=alt.Axis(tickMinStep=1, tickCount=4)),
+            y=alt.Y("faces:Q", title="faces", axis=alt.Axis(tickMinStep=1, tickCount=4, format="d")),
             color=alt.Color("gender:N", scale=colours, legend=alt.Legend(title=None, orient="top")),
-            tooltip=[
-                alt.Tooltip("years:N", title="years"),
-                alt.Tooltip("gender:N", title="gender"),
-                alt.Tooltip("faces:Q", title="faces"),
-            ],
+            tooltip=["years:N", "gender:N", "faces:Q"],
         )
-        .properties(height=210)
+        .properties(height=_HEIGHT)
     )
 
 
-def epochs_chart(history: pl.DataFrame, columns: dict[str, str], title: str, unit_format: str) -> alt.LayerChart:
-    """Lines over the epochs: `columns` are the history's columns with what to call them; `unit_format` is d3's."""
+def epochs_chart(history: pl.DataFrame, columns: dict[str, str], number_format: str) -> alt.LayerChart:
+    """Lines over the epochs. `columns`: which of the history's columns is the training's or the validation's;
+    `number_format` is d3's."""
     lines = (
         history.select(pl.col("epoch") + 1, *columns)
         .rename(columns)
@@ -49,18 +46,22 @@ def epochs_chart(history: pl.DataFrame, columns: dict[str, str], title: str, uni
         .drop_nulls()
     )
     names = list(columns.values())
-    few = [name for name in names if name in set(lines["line"])]
-    colours = alt.Scale(domain=few, range=list(LINE_COLOURS[: len(few)]))
-    legend = alt.Legend(title=None, orient="top") if len(few) > 1 else None
+    colours = alt.Scale(domain=names, range=[LINE_COLOURS[name] for name in names])
+    last = int(history["epoch"].len())
+    epochs = alt.Axis(tickMinStep=1, format="d", grid=False, tickCount=min(last, 8))
     base = alt.Chart(lines).encode(
-        x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)),
-        y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False), axis=alt.Axis(format=unit_format, tickCount=5)),
-        color=alt.Color("line:N", scale=colours, legend=legend),
-        tooltip=[
-            alt.Tooltip("line:N", title="line"),
-            alt.Tooltip("epoch:Q", title="epoch"),
-            alt.Tooltip("value:Q", title=title, format=unit_format),
-        ],
+        x=alt.X("epoch:Q", title="epoch", axis=epochs, scale=alt.Scale(nice=False, padding=8)),
+        y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(format=number_format, tickCount=5)),
+        color=alt.Color("line:N", scale=colours, legend=alt.Legend(title=None, orient="top")),
+        tooltip=["line:N", "epoch:Q", alt.Tooltip("value:Q", format=number_format)],
     )
-    points = base.mark_point(size=55, filled=True, opacity=1)
-    return (base.mark_line(strokeWidth=2.4) + points).properties(height=260)
+    chart = alt.LayerChart(layer=[base.mark_line(strokeWidth=2.4), base.mark_point(size=50, filled=True, opacity=1)])
+    return chart.properties(height=_HEIGHT)
+
+
+def _in_bands(ages: pl.DataFrame) -> pl.DataFrame:
+    low = pl.col("age").cast(pl.Int64) // _BAND_YEARS * _BAND_YEARS
+    bands = ages.group_by(pl.col("gender").fill_null("not judged"), low=low).agg(pl.col("faces").cast(pl.Int64).sum())
+    return bands.with_columns(
+        high=pl.col("low") + _BAND_YEARS, years=pl.format("{} to {}", "low", pl.col("low") + _BAND_YEARS - 1)
+    ).sort("low", "gender")

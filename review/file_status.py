@@ -19,6 +19,7 @@ _ABOUT = {
     FileStatus.CRASHED_DECODER: "decoding ended its process, twice",
     FileStatus.UNSUPPORTED: "a format or a link that isn't read",
 }
+_TITLES = {FileStatus.OK: "OK"}
 
 
 def page(workspace: Workspace) -> None:
@@ -32,7 +33,7 @@ def page(workspace: Workspace) -> None:
     with st.grid("auto", min_column_width=150):
         for row in counts.iter_rows(named=True):
             about = _ABOUT[FileStatus(row["status"])]
-            st.metric(status_words(row["status"]).capitalize(), f"{row['files']:,}", help=about, border=True)
+            st.metric(_TITLES.get(row["status"], status_words(row["status"]).capitalize()), f"{row['files']:,}", help=about, border=True)
     _table(workspace, counts)
 
 
@@ -59,13 +60,12 @@ def _table(workspace: Workspace, counts: pl.DataFrame) -> None:
     st.dataframe(
         files.with_columns(pl.col("status").str.replace_all("_", " ")),
         hide_index=True,
+        column_order=("status", "detail", "path", "source"),
         height=min(620, 38 + 35 * len(files)),
         column_config={
-            "status": st.column_config.TextColumn("Status", width=110),
-            "detail": st.column_config.TextColumn("Reason", width=430),
-            "path": st.column_config.TextColumn("Path", width=260),
-            "source": st.column_config.TextColumn("Folder", width=200),
-            "size": st.column_config.NumberColumn("Size", format="bytes", width=80),
-            "seen_at": st.column_config.DatetimeColumn("Seen", format="YYYY-MM-DD HH:mm", width=130),
+            "status": st.column_config.TextColumn("Status", width=105),
+            "detail": st.column_config.TextColumn("Reason", width=400),
+            "path": st.column_config.TextColumn("Path", width=300),
+            "source": st.column_config.TextColumn("Folder", width=170),
         },
     )

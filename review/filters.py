@@ -51,7 +51,7 @@ def to_page_one() -> None:
 
 def _model(models: pl.DataFrame) -> str:
     names = {row["model_hash"]: f"{row['model_version']} ({row['model_hash'][:8]})" for row in models.to_dicts()}
-    return st.selectbox(
+    chosen = st.selectbox(
         "Model",
         list(names),
         format_func=lambda model_hash: names[model_hash],
@@ -60,6 +60,7 @@ def _model(models: pl.DataFrame) -> str:
         bind="query-params",
         help="The models that scored faces of this workspace, the latest first.",
     )
+    return chosen or next(iter(names))
 
 
 def _years(label: str, name: str, about: str) -> tuple[int, int]:

@@ -15,10 +15,12 @@ from storage.workspace import Workspace
 _ORDERS: tuple[Order, ...] = ("least certain", "lowest quality", "youngest", "oldest", "newest")
 _SIZES = (24, 48, 96)
 _CARD_WIDTH = 150  # pixels; two cards side by side on a phone
+_NARROW = 110  # pixels
 
 
 def page(workspace: Workspace) -> None:
     st.title("Gallery", anchor=False)
+    st.caption("What the model estimates of each face, from looks and with errors. Not for decisions about people.")
     models = queries.scored_models(workspace)
     if models.is_empty():
         _nothing_scored(workspace)
@@ -82,21 +84,15 @@ def _summary(workspace: Workspace, scored: int, ages: pl.DataFrame) -> None:
 
 
 def _toolbar(count: int) -> tuple[Order, int]:
-    with st.container(horizontal=True, vertical_alignment="bottom", key="toolbar"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         st.subheader(f"{count:,} {'face' if count == 1 else 'faces'}", anchor=False, width="stretch")
         order = st.selectbox(
             "Sort by", _ORDERS, key="sort", on_change=to_page_one, bind="query-params", width=_CARD_WIDTH
         )
-        size = st.segmented_control(
-            "Faces a page",
-            _SIZES,
-            default=_SIZES[0],
-            required=True,
-            key="size",
-            on_change=to_page_one,
-            bind="query-params",
+        size = st.selectbox(
+            "Faces a page", _SIZES, key="size", on_change=to_page_one, bind="query-params", width=_NARROW
         )
-    return order, size or _SIZES[0]
+    return order, size
 
 
 def _cards(workspace: Workspace, faces: pl.DataFrame, reviews: Reviews | None, reviewer: str) -> None:

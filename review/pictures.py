@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from review.words import gender_colour, gender_short
+from review.words import gender_colour, gender_share, gender_words
 from tasks.decode import Photo
 from tasks.predict import Judged
 
@@ -46,12 +46,15 @@ def with_faces(photo: Photo, faces: Sequence[Judged]) -> Image.Image:
     canvas = picture.resize(size, Image.Resampling.LANCZOS)
     boxes = [_area(face, photo.scale * factor) for face in faces]
     draw = ImageDraw.Draw(canvas)
-    stroke = max(2, round(max(size) / 320))
+    stroke = max(3, round(max(size) / 260))
     for face, box in zip(faces, boxes, strict=True):
         _frame(draw, box, stroke, _COLOURS[gender_colour(face.female)])
     taken: list[Area] = []
-    for face, box in zip(faces, boxes, strict=True):
-        taken.append(_label(draw, canvas.size, face, box, taken))
+    for number, (face, box) in enumerate(zip(faces, boxes, strict=True), 1):
+        words = _words(face)
+        if len(faces) > 1:
+            words[0] = f"{number}: {words[0]}"
+        taken.append(_label(draw, canvas.size, words, _COLOURS[gender_colour(face.female)], box, taken))
     return canvas
 
 
@@ -88,15 +91,13 @@ def _frame(draw: ImageDraw.ImageDraw, box: Area, stroke: int, colour: tuple[int,
     draw.rectangle([box.left, box.top, box.right, box.bottom], None, colour, stroke)
 
 
-def _label(
-    draw: ImageDraw.ImageDraw, canvas: tuple[int, int], face: Judged, box: Area, taken: Sequence[Area]
-) -> Area:
+def _label(draw: ImageDraw.ImageDraw, canvas: tuple[int, int], face: Judged, box: Area, taken: Sequence[Area]) -> Area:
     longer = max(canvas)
     letters = min(longer / 30, max(longer / 62, (box.right - box.left) / 6))
     large, small = ImageFont.load_default(round(letters)), ImageFont.load_default(round(letters * 0.8))
     lines = [(f"{face.age:.0f} years ({face.age_low:.0f}-{face.age_high:.0f})", large)]
-    if gender := gender_short(face.female):
-        lines.append((gender, small))
+    if face.female is not None:
+        lines.append((f"{gender_words(face.female)}, {gender_share(face.female)}", small))
     padding = letters * 0.35
     extents = [draw.textbbox((0, 0), text, font=font) for text, font in lines]
     width = max(right for _, _, right, _ in extents) + 2 * padding

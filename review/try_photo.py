@@ -10,26 +10,27 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from models.session import OnnxModel
 from review.opened import model_choices, model_named, readers_for
 from review.pictures import CANVAS_SIDE, as_address, as_jpeg, with_faces
-from review.words import gender_words, interval_words, plain, status_words
+from review.words import gender_share, gender_words, interval_words, plain, status_words
 from storage.schemas import FileStatus
 from storage.settings import FaceMode
 from storage.workspace import Workspace
 from tasks.decode import decode
-from tasks.extract import Ask
-from tasks.predict import Judged, Prediction, predict
+from tasks.predict import Judged, Prediction
 
 LARGEST_MB = 20
 _FORMATS = ["jpg", "jpeg", "png", "webp", "avif", "bmp", "tif", "tiff", "gif", "jp2"]
+_WIDEST, _HIGHEST = 960, 640  # pixels of the page that a picture takes at most
 _MOST_PIXELS = 100_000_000
 _FACES: dict[str, FaceMode] = {"find faces": "detect", "the picture is one face": "whole"}
 
 
 @dataclass(frozen=True)
 class Tried:
-    """One photo's answer, and the picture to show; None where it gave no pixels."""
+    """One photo's answer, and the picture to show (None where it gave no pixels), `width` pixels wide."""
 
     prediction: Prediction
     picture: bytes | None
+    width: int = 0
 
 
 def page(workspace: Workspace) -> None:
@@ -74,8 +75,7 @@ def _try_all(photos: list[UploadedFile], model: OnnxModel, faces: FaceMode) -> l
     new = {key: photo.getvalue() for key, photo in zip(keys, photos, strict=True) if key not in before}
     if new:
         with st.spinner("Looking for faces"):
-            readers = readers_for(model, faces)
-            predictions = predict([Ask(content=content) for content in new.values()], readers, model)
+            predictions = readers_for(model, faces).predict(list(new.values()), model)
         drawn = [_drawn(content, answer) for content, answer in zip(new.values(), predictions, strict=True)]
         before = before | dict(zip(new, drawn, strict=True))
     st.session_state["tried"] = {key: before[key] for key in keys}
@@ -87,49 +87,54 @@ def _drawn(content: bytes, prediction: Prediction) -> Tried:
     if prediction.status != FileStatus.OK:
         return Tried(prediction, None)
     photo = decode(content, max_pixels=_MOST_PIXELS, decode_side=CANVAS_SIDE)
-    return Tried(prediction, as_jpeg(with_faces(photo, prediction.faces)))
+    drawn = with_faces(photo, prediction.faces)
+    return Tried(prediction, as_jpeg(drawn), min(_WIDEST, round(_HIGHEST * drawn.width / drawn.height)))
 
 
 def _show(name: str, tried: Tried) -> None:
     prediction = tried.prediction
     if tried.picture is None:
-        st.error(f"{plain(name)}: {status_words(prediction.status)}: {plain(prediction.detail or '')}.")
+        reason = plain(prediction.detail or "no reason is known")
+        st.error(f"**{plain(name)}** can't be judged ({status_words(prediction.status)}): {reason}.")
         return
     with st.container(border=True):
         count = len(prediction.faces)
         found = "no face found" if not count else "one face" if count == 1 else f"{count} faces"
         st.markdown(f"**{plain(name)}** :gray[{found}]")
-        picture, table = st.columns([3, 2], gap="medium")
-        picture.image(tried.picture, width="stretch", alt="the photo, with a box and a label for each face found")
-        with table:
-            if prediction.detail:
-                st.caption(plain(f"Remark: {prediction.detail}."))
-            if prediction.faces:
-                _table(prediction.faces)
-            else:
-                st.info("No face was found. Faces under 16 pixels, from behind or turned far away, are missed.")
+        st.image(tried.picture, width=tried.width, alt="the photo, with a box and a label for each face found")
+        if prediction.detail:
+            st.caption(plain(f"Remark: {prediction.detail}."))
+        if prediction.faces:
+            _table(prediction.faces)
+        else:
+            st.info("No face was found. Faces that are very small, or turned far away, are missed.")
 
 
 def _table(faces: tuple[Judged, ...]) -> None:
     rows = pl.DataFrame(
         {
+            "number": range(1, len(faces) + 1),
             "face": [as_address(face.crop) for face in faces],
             "age": [round(face.age) for face in faces],
             "interval": [interval_words(face.age_low, face.age_high) for face in faces],
             "gender": [gender_words(face.female) for face in faces],
+            "share": [gender_share(face.female) for face in faces],
             "quality": [face.quality for face in faces],
         }
     )
     st.dataframe(
-        rows,
+        rows if len(faces) > 1 else rows.drop("number"),
+        width="content",
         hide_index=True,
         row_height=64,
         column_config={
+            "number": st.column_config.NumberColumn("No.", width=40),
             "face": st.column_config.ImageColumn("Face", width=70),
-            "age": st.column_config.NumberColumn("Age", width=50),
+            "age": st.column_config.NumberColumn("Age", width=45),
             "interval": st.column_config.TextColumn("90 % interval", width=95),
-            "gender": st.column_config.TextColumn("Gender", width=155),
-            "quality": st.column_config.ProgressColumn("Quality", min_value=0, max_value=1, format="percent", width=80),
+            "gender": st.column_config.TextColumn("Gender", width=125),
+            "share": st.column_config.TextColumn("Probability", width=95),
+            "quality": st.column_config.ProgressColumn("Quality", min_value=0, max_value=1, format="percent", width=90),
         },
     )
     st.caption("The age lies in the interval for 9 of 10 faces like those the model was measured on.")

@@ -12,13 +12,20 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&^=\"'])")
 _SELF_LINKING = re.compile(r"([:@]|[wW]{3}(?=\\?\.))")
 _WORD_JOINER = "\u2060"  # no width; breaks `:icon:`, addresses and e-mail, which Streamlit finds after unescaping
 _NEARLY_SURE = 0.95
-_LONGEST_NAME = 26
+_LONGEST_NAME = 18
 
 
 def plain(text: str) -> str:
     """Text for a Markdown call that is shown as it is: no markup, link, picture, formula or icon comes of it."""
     one_line = " ".join(text.split())
     return _SELF_LINKING.sub(rf"\1{_WORD_JOINER}", _MARKDOWN.sub(r"\\\1", one_line))
+
+
+def card_text(card: str) -> str:
+    """A model's card, which is Markdown of ours with group names of other people's: links and pictures are taken out
+    of it, and its headings made to fit below the page's."""
+    unlinked = card.replace("[", r"\[").replace("<", r"\<")
+    return re.sub(r"^#", "###", unlinked, flags=re.MULTILINE)
 
 
 def short_path(path: str) -> str:
@@ -31,22 +38,22 @@ def short_path(path: str) -> str:
 
 
 def gender_words(female: float | None) -> str:
-    """A probability in words and figures; an age-only model says nothing of gender."""
+    """A probability in words; an age-only model says nothing of gender."""
     if female is None:
         return "not judged"
     if 1 - SURE_FROM < female < SURE_FROM:
-        return f"uncertain, {_percent(female)} female"
+        return "uncertain"
     name, probability = ("female", female) if female >= SURE_FROM else ("male", 1 - female)
-    return f"{'very likely' if probability >= _NEARLY_SURE else 'likely'} {name}, {_percent(probability)}"
+    return f"{'very likely' if probability >= _NEARLY_SURE else 'likely'} {name}"
 
 
-def gender_short(female: float | None) -> str:
-    """The same for a label in a picture, where there is little room."""
+def gender_share(female: float | None) -> str:
+    """The probability of what `gender_words` says, or of female where it says neither."""
     if female is None:
         return ""
     if 1 - SURE_FROM < female < SURE_FROM:
-        return f"uncertain, {_percent(female)} female"
-    return f"female {_percent(female)}" if female >= SURE_FROM else f"male {_percent(1 - female)}"
+        return f"{_percent(female)} female"
+    return _percent(max(female, 1 - female))
 
 
 def gender_colour(female: float | None) -> Colour:
@@ -76,6 +83,10 @@ def status_words(status: str) -> str:
     return status.replace("_", " ")
 
 
+def percent(share: float, digits: int) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
 def _percent(share: float) -> str:
     """Never 100 %: no estimate here is that sure."""
-    return "over 99 %" if share > 0.99 else f"{share:.0%}".replace("%", " %")
+    return "over 99 %" if share > 0.99 else percent(share, 0)

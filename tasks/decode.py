@@ -9,7 +9,9 @@ import hashlib
 import io
 import os
 import stat
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 
 # OpenCV reads its own limit when it's imported, and only then.
@@ -23,6 +25,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from storage.schemas import FileStatus
 
 _EXIF_ORIENTATION = 0x0112
+_PNG_ORIENTATION_MARKS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")  # EXIF, ImageMagick's, XMP
 _SIGNATURES = {  # the first bytes of a file, from each format's standard
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -40,6 +43,22 @@ _SIGNATURES = {  # the first bytes of a file, from each format's standard
 }
 
 _KNOWN_BUT_NOT_READ = {b"8BPS": "Photoshop", b"\x00\x00\x01\x00": "icon", b"%PDF": "PDF", b"DDS ": "DirectDraw"}
+
+# What Pillow's readers raise on damaged files, by fuzzing and by their source.
+_PILLOW_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    SyntaxError,
+    ArithmeticError,
+    LookupError,
+    RuntimeError,
+    EOFError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+)
 
 
 class BadPhoto(Exception):
@@ -76,10 +95,11 @@ def read_file(path: bytes, max_bytes: int) -> tuple[bytes, str]:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise BadPhoto(FileStatus.UNREADABLE, f"can't be opened: {error.strerror}") from error
+    about = os.fstat(handle)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(handle)  # here, since `fdopen` raises for a folder
+        raise BadPhoto(FileStatus.NOT_AN_IMAGE, "not a regular file")
     with os.fdopen(handle, "rb") as stream:
-        about = os.fstat(handle)
-        if not stat.S_ISREG(about.st_mode):
-            raise BadPhoto(FileStatus.NOT_AN_IMAGE, "not a regular file")
         if about.st_size > max_bytes:
             raise BadPhoto(FileStatus.TOO_LARGE, f"{about.st_size:,} bytes, over the limit of {max_bytes:,}")
         try:
@@ -95,10 +115,7 @@ def decode(content: bytes, *, max_pixels: int, decode_side: int) -> Photo:
     """Decodes a whole file. A JPEG is scaled down while its longer side stays at or over `decode_side` pixels.
     Raises BadPhoto."""
     kind = _kind(content)
-    header = _read_header(content, kind)
-    if header.width * header.height > max_pixels:
-        size = f"{header.width} x {header.height} pixels"
-        raise BadPhoto(FileStatus.TOO_LARGE, f"{size}, over the limit of {max_pixels:,}")
+    header = _read_header(content, kind, max_pixels)
     try:
         if kind == "JPEG" and (photo := _decode_jpeg(content, header, decode_side)) is not None:
             pixels = _upright(photo.pixels, header.orientation)
@@ -134,26 +151,36 @@ def _kind(content: bytes) -> str:
     raise BadPhoto(FileStatus.NOT_AN_IMAGE, f"its first bytes ({content[:8].hex(' ')}) are of no image format")
 
 
-def _read_header(content: bytes, kind: str) -> _Header:
-    """Decodes no pixel. Pillow reads the orientation of every format alike, AVIF's own and text chunks of PNG
-    included; OpenCV doesn't."""
+def _read_header(content: bytes, kind: str, max_pixels: int) -> _Header:
+    """Decodes no pixel of a picture over `max_pixels`, for which it raises BadPhoto. Pillow reads the orientation of
+    every format alike, AVIF's own and text chunks of PNG included; OpenCV doesn't."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's own limit; ours is checked next
         try:
             with Image.open(io.BytesIO(content), formats=[kind]) as image:
                 width, height = image.size
+                if width * height > max_pixels:
+                    size = f"{width} x {height} pixels"
+                    raise BadPhoto(FileStatus.TOO_LARGE, f"{size}, over the limit of {max_pixels:,}")
+                orientation = _orientation(image, content)
                 progressive = "progressive" in image.info
-                try:
-                    orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
-                except (ValueError, TypeError, SyntaxError, OverflowError, KeyError, OSError):
-                    orientation = 1  # broken EXIF doesn't make the pixels worse
         except Image.DecompressionBombError as error:
             raise BadPhoto(FileStatus.TOO_LARGE, f"its header says more pixels than are safe: {error}") from error
         except UnidentifiedImageError as error:
             raise BadPhoto(FileStatus.UNREADABLE, f"it begins like {kind}, but its header can't be read") from error
-        except (OSError, ValueError, TypeError, SyntaxError, OverflowError, MemoryError, KeyError, IndexError) as error:
+        except (*_PILLOW_ERRORS, MemoryError) as error:
             raise BadPhoto(FileStatus.UNREADABLE, f"its header can't be read: {error}") from error
-    return _Header(width, height, orientation if orientation in range(1, 9) else 1, progressive)
+    return _Header(width, height, orientation, progressive)
+
+
+def _orientation(image: Image.Image, content: bytes) -> int:
+    if image.format == "PNG" and not any(mark in content for mark in _PNG_ORIENTATION_MARKS):
+        return 1  # asked for its EXIF, Pillow would decode the whole picture to see whether some comes after it
+    try:
+        orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except _PILLOW_ERRORS:
+        return 1  # broken EXIF doesn't make the pixels worse
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _decode_jpeg(content: bytes, header: _Header, decode_side: int) -> Photo | None:
@@ -180,9 +207,17 @@ def _decode_jpeg(content: bytes, header: _Header, decode_side: int) -> Photo | N
         pixels = simplejpeg.decode_jpeg(content, "RGB", strict=False)
     except ValueError:
         return None
-    if "before marker 0xd9" in complaint:  # surplus bytes after the last row of pixels
+    if "before marker 0xd9" in complaint and _is_filler(content, complaint):
         return Photo(pixels, 1.0, complaint)
     raise BadPhoto(FileStatus.TRUNCATED, f"its pixels are damaged: {complaint}")
+
+
+def _is_filler(content: bytes, complaint: str) -> bool:
+    """Whether the surplus bytes before the end marker are padding, as some cameras write. Those left over from rows
+    of pixels tell of damage further up: the decoder went on in the wrong place and ran out of rows early."""
+    count = int(complaint.split("data: ", 1)[1].split(" ", 1)[0])
+    end = content.rfind(b"\xff\xd9")
+    return len(set(content[max(0, end - count) : end])) <= 2
 
 
 def _decode_with_pillow(content: bytes, kind: str) -> np.ndarray:
@@ -190,13 +225,23 @@ def _decode_with_pillow(content: bytes, kind: str) -> np.ndarray:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(content), formats=[kind]) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+                upright = ImageOps.exif_transpose(image)
+                return _stretched(upright) if upright.mode[0] in "FI" else np.asarray(upright.convert("RGB"))
         except MemoryError as error:
             raise BadPhoto(FileStatus.TOO_LARGE, "decoding it needs more memory than a worker may use") from error
-        except (OSError, ValueError, TypeError, SyntaxError, OverflowError, KeyError, IndexError) as error:
+        except _PILLOW_ERRORS as error:
             cut = "truncated" in str(error).lower()
             status = FileStatus.TRUNCATED if cut else FileStatus.UNREADABLE
             raise BadPhoto(status, f"no decoder reads it: {error or type(error).__name__}") from error
+
+
+def _stretched(image: Image.Image) -> np.ndarray:
+    """RGB of numbers of more than 8 bits, which Pillow would cut off at 255: their range becomes 0 to 255."""
+    numbers = np.asarray(image, np.float64)
+    numbers = np.where(np.isfinite(numbers), numbers, 0)
+    low, high = numbers.min(), numbers.max()
+    grey = (numbers - low) * (255 / max(high - low, np.finfo(np.float32).tiny))
+    return np.repeat(np.round(grey).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:

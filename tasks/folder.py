@@ -56,18 +56,18 @@ def list_files(folder: str, *, leave_out: str | None = None) -> Iterator[Found]:
     if not os.path.isdir(root):
         raise BadFolder(f"{folder}: " + ("not a folder" if os.path.exists(root) else "there is no such folder"))
     source = escape(root)
+    passed_over = os.path.realpath(os.fsencode(leave_out)) if leave_out else b""
     unlistable: list[OSError] = []
     for parent, folders, names in os.walk(root, onerror=unlistable.append):
-        folders[:] = sorted(name for name in folders if os.path.join(parent, name) != os.fsencode(leave_out or ""))
+        folders[:] = sorted(name for name in folders if os.path.join(parent, name) != passed_over)
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
         for name in sorted(names + links):
             yield _look_at(root, source, os.path.join(parent, name))
-        for error in unlistable:
-            if error.filename == root:
-                raise BadFolder(f"{folder}: can't be listed: {error.strerror}")
-            path = escape(os.path.relpath(error.filename, root))
-            yield Found(source, path, 0, 0, FileStatus.UNREADABLE, f"the folder can't be listed: {error.strerror}")
-        unlistable.clear()
+    for error in unlistable:
+        if error.filename == root:
+            raise BadFolder(f"{folder}: can't be listed: {error.strerror}")
+        path = escape(os.path.relpath(error.filename, root))
+        yield Found(source, path, 0, 0, FileStatus.UNREADABLE, f"the folder can't be listed: {error.strerror}")
 
 
 def still_to_do(listed: list[Found], workspace: Workspace, fingerprint: str) -> list[Found]:
@@ -98,7 +98,7 @@ def _look_at(root: bytes, source: str, full_path: bytes) -> Found:
             return replace(found, refusal=FileStatus.UNREADABLE, reason="a link to nothing, or to itself")
         if os.path.isdir(target):
             return replace(found, refusal=FileStatus.UNSUPPORTED, reason="a link to a folder; links aren't followed")
-        if not target.startswith(root + b"/"):
+        if not target.startswith(os.path.join(root, b"")):
             return replace(found, refusal=FileStatus.UNSUPPORTED, reason="a link out of the folder; not followed")
         about = os.stat(full_path)
         found = Found(source, path, about.st_size, about.st_mtime_ns)

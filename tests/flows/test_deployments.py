@@ -4,6 +4,7 @@ protections of docs/prefect.md switched on."""
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -36,7 +37,7 @@ START_S, RUN_S, SERVICE_S, STOP_S = (
     120,
     30,
 )  # generous: a machine that trains meanwhile takes ten times as long
-PASSWORD = "admin:only-for-this-test"
+PASSWORD = "admin:change-me"  # the one in docs/prefect.md
 
 each_deployment = pytest.mark.parametrize("name", DEPLOYMENTS)
 
@@ -142,6 +143,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
         for pool in {deployment["work_pool"]["name"] for deployment in DEPLOYMENTS.values()}:
             finish("work-pool", "create", pool, "--type", "process")
         finish("deploy", "--all")
+        finish("automation", "create", "--from-json", _block("json"))
         start("worker", "start", "--pool", "default-cpu", "--limit", "1")
         yield Prefect(url, home, Api(f"{url}/api"), log)
     finally:
@@ -285,19 +287,19 @@ def test_the_password_without_a_csrf_token_starts_nothing(prefect: Prefect):
 
 
 def _environment(home: Path, url: str) -> dict[str, str]:
-    """Nobody's Prefect settings but these: what docs/prefect.md says to set."""
-    ours = {
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": f"{url}/api",
-        "PREFECT_API_AUTH_STRING": PASSWORD,
-        "PREFECT_SERVER_API_AUTH_STRING": PASSWORD,
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": url,
-        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
-        "PREFECT_WORKER_QUERY_SECONDS": "2",
-    }
-    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | ours
+    """The settings that docs/prefect.md says to make, at this test's address, and nobody else's."""
+    lines = [line for line in _block("sh").splitlines() if line.startswith("PREFECT_")]
+    documented = dict(line.replace("http://127.0.0.1:4200", url).split("=", 1) for line in lines)
+    assert documented["PREFECT_API_AUTH_STRING"] == documented["PREFECT_SERVER_API_AUTH_STRING"] == PASSWORD
+    own = {"PREFECT_HOME": str(home), "PREFECT_WORKER_QUERY_SECONDS": "2"}
+    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | documented | own
+
+
+def _block(language: str) -> str:
+    """The first block of code in that language in docs/prefect.md."""
+    found = re.search(rf"```{language}\n(.*?)```", (REPOSITORY / "docs/prefect.md").read_text(), re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 def _rows(settings: dict, table: str) -> pl.DataFrame:

@@ -1,0 +1,72 @@
+"""Serves the review pages: Streamlit in a process of its own, bound to this machine.
+
+Streamlit as installed listens on every interface, takes uploads of 200 MB, shows tracebacks in the page and reports
+usage; the flags say otherwise here, and a flag wins over any configuration file. Python's `-P` keeps the folder
+where the command was typed from hiding libraries."""
+
+import importlib.util
+import logging
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from storage.settings import ReviewSettings
+from storage.workspace import existing_workspace
+
+_ADDRESS = "127.0.0.1"
+_FLAGS = {
+    "server.address": _ADDRESS,
+    "server.headless": "true",
+    "server.enableXsrfProtection": "true",
+    "server.enableCORS": "true",
+    "server.maxUploadSize": "20",  # MB
+    "server.fileWatcherType": "none",
+    "browser.gatherUsageStats": "false",
+    "client.showErrorDetails": "none",
+    "client.toolbarMode": "minimal",
+    "logger.hideWelcomeMessage": "true",
+}
+logger = logging.getLogger(__name__)
+
+
+class CannotServe(Exception):
+    """The pages can't be served; the message says why, and what to do."""
+
+
+def serve(settings: ReviewSettings) -> None:
+    """Serves until it is interrupted or terminated. Raises BadWorkspace and CannotServe."""
+    workspace = existing_workspace(settings.workspace)
+    _check_port(settings.port)
+    logger.info("review of %s: http://%s:%d (Ctrl-C ends it)", workspace.root, _ADDRESS, settings.port)
+    # What a command prints on stdout is for scripts, so Streamlit's lines go to stderr.
+    server = subprocess.Popen(command(settings.port, str(workspace.root)), stdout=sys.stderr)
+    before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
+    try:
+        status = server.wait()
+    except KeyboardInterrupt:
+        status = server.wait()  # Ctrl-C reached Streamlit as well, which ends by itself
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if status > 0:
+        raise CannotServe(f"the review pages ended with status {status}; the lines above say why")
+
+
+def command(port: int, workspace: str) -> list[str]:
+    """What runs the pages."""
+    package = importlib.util.find_spec("review")
+    if package is None or package.origin is None:
+        raise CannotServe("the review pages aren't installed; install Faceline again")
+    app = Path(package.origin).parent / "app.py"
+    flags = [f"--{name}={value}" for name, value in (_FLAGS | {"server.port": str(port)}).items()]
+    return [sys.executable, "-P", "-m", "streamlit", "run", str(app), *flags, "--", workspace]
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_ADDRESS, port))
+        except OSError as error:
+            raise CannotServe(f"port {port} of {_ADDRESS} is taken; give another with --port") from error
