@@ -1,6 +1,8 @@
 """The whole way in one run: labelled photos to faces, to a model, to its file, to scores. Each stage is a flow run of
 its own below this one, so Prefect's page shows how far it is, and what failed."""
 
+from typing import TypeVar
+
 from pydantic import Field
 
 from flows.export import export
@@ -9,6 +11,8 @@ from flows.score import score
 from flows.steps import log_to_prefect, publish, stage_flow
 from flows.train import train
 from storage.settings import ExportSettings, ExtractSettings, Frozen, PhotoSettings, ScoreSettings, TrainSettings
+
+Stage = TypeVar("Stage", bound=Frozen)
 
 
 class WholeSettings(ExtractSettings, TrainSettings):
@@ -30,13 +34,13 @@ def whole(settings: WholeSettings) -> dict:
         "files": extracted["files"],
         "run": trained["run"],
         "version": exported["version"],
-        "scored_files": scored["files"],
+        "scored_faces": scored["faces"] + scored["rescored"],
     }
     publish("whole", counts)
     return counts
 
 
-def _part(settings: WholeSettings, stage: type[Frozen]) -> Frozen:
+def _part(settings: WholeSettings, stage: type[Stage]) -> Stage:
     return stage.model_validate(settings.model_dump(include=set(stage.model_fields)))
 
 

@@ -46,7 +46,7 @@ class OnnxModel:
         try:
             answers = self._session.run(list(self._outputs), {INPUT: crops})
         except Exception as error:  # onnxruntime's errors have no common base below Exception
-            raise BadModel(f"model {self.version}: inference failed: {error}") from error
+            raise BadModel(f"model {self.version}: inference failed: {_first_line(error)}") from error
         columns = [np.asarray(answer, np.float32) for answer in answers]
         if any(column.shape != (len(crops),) for column in columns):
             raise BadModel(f"model {self.version}: {len(crops)} crops, answers of {[c.shape for c in columns]}")
@@ -75,13 +75,17 @@ def _open(content: bytes, version: str, device: Device) -> onnxruntime.Inference
     try:
         session = onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # see above: no common base
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = _first_line(error)
         if device == "cuda":
             raise BadModel(f"--device cuda: no device or library of CUDA 12 that works here: {reason}") from error
         raise BadModel(f"model {version}: not a model that ONNX Runtime loads: {reason}") from error
     if session.get_providers()[0] != providers[0]:
         raise BadModel(f"--device {device}: ONNX Runtime chose {session.get_providers()[0]} instead")
     return session
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _open_best(content: bytes, version: str) -> onnxruntime.InferenceSession:
@@ -100,7 +104,9 @@ def _about(session: onnxruntime.InferenceSession, version: str) -> About:
     try:
         return About.model_validate_json(metadata[METADATA_KEY])
     except ValidationError as error:
-        raise BadModel(f"model {version}: its metadata isn't of this version of Faceline: {error}") from error
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc'])) or METADATA_KEY}: {first['msg']}"
+        raise BadModel(f"model {version}: its metadata isn't of this version of Faceline: {problem}") from error
 
 
 def _checked_outputs(session: onnxruntime.InferenceSession, about: About, version: str) -> tuple[str, ...]:

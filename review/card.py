@@ -22,11 +22,13 @@ def face_card(face: dict[str, Any], reviews: Reviews | None, reviewer: str) -> N
         interval = interval_words(face["age_low"], face["age_high"])
         st.markdown(f"**{face['age']:.0f} years** :small[:gray[{interval}]]")
         colour, share = gender_colour(face["female"]), gender_share(face["female"])
-        st.markdown(f":{colour}-badge[{gender_words(face['female'])}] :small[:gray[{share}]]")
+        st.badge(gender_words(face["female"]), color=colour)
+        if share:
+            st.markdown(f":small[:gray[{share}]]")
         if face["verdict"] is not None:
             said = verdict_words(face["verdict"], face["review_age"], face["review_gender"])
             st.badge(said, icon=_VERDICT_ICONS[face["verdict"]], color="blue")
-        st.caption(plain(short_path(face["path"])))
+        st.caption(plain(short_path(face["path"])), wrap=False)
     if reviews is not None:
         _review(face, reviews, reviewer)
 

@@ -33,7 +33,12 @@ def page(workspace: Workspace) -> None:
     with st.grid("auto", min_column_width=150):
         for row in counts.iter_rows(named=True):
             about = _ABOUT[FileStatus(row["status"])]
-            st.metric(_TITLES.get(row["status"], status_words(row["status"]).capitalize()), f"{row['files']:,}", help=about, border=True)
+            st.metric(
+                _TITLES.get(row["status"], status_words(row["status"]).capitalize()),
+                f"{row['files']:,}",
+                help=about,
+                border=True,
+            )
     _table(workspace, counts)
 
 

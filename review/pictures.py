@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from review.words import gender_colour, gender_share, gender_words
+from review.words import gender_colour, gender_line
 from tasks.decode import Photo
 from tasks.predict import Judged
 
@@ -26,15 +26,26 @@ class Area:
     right: float
     bottom: float
 
-    def overlaps(self, other: "Area") -> bool:
-        beside = self.right <= other.left or other.right <= self.left
-        return not beside and self.top < other.bottom and other.top < self.bottom
+    def overlap(self, other: "Area") -> float:
+        """Of both, in square pixels."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return max(0.0, width) * max(0.0, height)
 
     def moved_inside(self, width: float, height: float) -> "Area":
         """Pushed away from the canvas's edges; its left upper corner stays on it in any case."""
         left = max(0.0, min(self.left, width - (self.right - self.left)))
         top = max(0.0, min(self.top, height - (self.bottom - self.top)))
         return Area(left, top, left + self.right - self.left, top + self.bottom - self.top)
+
+
+@dataclass(frozen=True)
+class Label:
+    """What is written at a face: lines, the height of their letters in pixels, and the colour behind them."""
+
+    lines: tuple[str, ...]
+    letters: float
+    colour: tuple[int, int, int]
 
 
 def with_faces(photo: Photo, faces: Sequence[Judged]) -> Image.Image:
@@ -45,16 +56,13 @@ def with_faces(photo: Photo, faces: Sequence[Judged]) -> Image.Image:
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
     canvas = picture.resize(size, Image.Resampling.LANCZOS)
     boxes = [_area(face, photo.scale * factor) for face in faces]
-    draw = ImageDraw.Draw(canvas)
-    stroke = max(3, round(max(size) / 260))
+    draw, stroke = ImageDraw.Draw(canvas), max(3, round(max(size) / 260))
     for face, box in zip(faces, boxes, strict=True):
         _frame(draw, box, stroke, _COLOURS[gender_colour(face.female)])
-    taken: list[Area] = []
+    taken = list(boxes)
     for number, (face, box) in enumerate(zip(faces, boxes, strict=True), 1):
-        words = _words(face)
-        if len(faces) > 1:
-            words[0] = f"{number}: {words[0]}"
-        taken.append(_label(draw, canvas.size, words, _COLOURS[gender_colour(face.female)], box, taken))
+        label = _label_of(face, number if len(faces) > 1 else None, box, max(size))
+        taken.append(_write(canvas, label, box, taken))
     return canvas
 
 
@@ -70,14 +78,13 @@ def as_address(jpeg: bytes) -> str:
 
 
 def label_area(box: Area, size: tuple[float, float], canvas: tuple[int, int], taken: Sequence[Area]) -> Area:
-    """Where a label of `size` goes: above its box, else below, else inside, whichever first covers no other label;
-    always whole on the canvas."""
+    """Where a label of `size` goes: above its box, else below, else inside, whichever first covers least of what is
+    `taken` by faces and other labels; always whole on the canvas where it fits at all."""
     width, height = size
-    tops = (box.top - height, box.bottom, box.top, box.bottom - height)
-    areas = [Area(box.left, top, box.left + width, top + height).moved_inside(*canvas) for top in tops]
-    on_canvas = [area for area, top in zip(areas, tops, strict=True) if area.top == top] or areas
-    free = [area for area in on_canvas if not any(area.overlaps(other) for other in taken)]
-    return (free or on_canvas)[0]
+    lefts, tops = (box.left, box.right - width), (box.top - height, box.bottom, box.top, box.bottom - height)
+    corners = [(left, top) for top in tops for left in lefts]
+    areas = [Area(left, top, left + width, top + height).moved_inside(*canvas) for left, top in corners]
+    return min(areas, key=lambda area: sum(area.overlap(other) for other in taken))
 
 
 def _area(face: Judged, factor: float) -> Area:
@@ -91,23 +98,33 @@ def _frame(draw: ImageDraw.ImageDraw, box: Area, stroke: int, colour: tuple[int,
     draw.rectangle([box.left, box.top, box.right, box.bottom], None, colour, stroke)
 
 
-def _label(draw: ImageDraw.ImageDraw, canvas: tuple[int, int], face: Judged, box: Area, taken: Sequence[Area]) -> Area:
-    longer = max(canvas)
-    letters = min(longer / 30, max(longer / 62, (box.right - box.left) / 6))
-    large, small = ImageFont.load_default(round(letters)), ImageFont.load_default(round(letters * 0.8))
-    lines = [(f"{face.age:.0f} years ({face.age_low:.0f}-{face.age_high:.0f})", large)]
+def _label_of(face: Judged, number: int | None, box: Area, longer: int) -> Label:
+    """Letters follow the box, within what a page can show; in a crowd, small faces get the age alone."""
+    width = box.right - box.left
+    letters = min(longer / 30, max(longer / 62, width / 6))
+    before = "" if number is None else f"{number}: "
+    colour = _COLOURS[gender_colour(face.female)]
+    if number is not None and width < 4 * letters:
+        return Label((f"{before}{face.age:.0f}",), letters, colour)
+    lines = [f"{before}{face.age:.0f} years ({face.age_low:.0f}-{face.age_high:.0f})"]
     if face.female is not None:
-        lines.append((f"{gender_words(face.female)}, {gender_share(face.female)}", small))
-    padding = letters * 0.35
-    extents = [draw.textbbox((0, 0), text, font=font) for text, font in lines]
+        lines.append(gender_line(face.female))
+    return Label(tuple(lines), letters, colour)
+
+
+def _write(canvas: Image.Image, label: Label, box: Area, taken: Sequence[Area]) -> Area:
+    draw = ImageDraw.Draw(canvas)
+    sizes = [label.letters, *[label.letters * 0.8] * (len(label.lines) - 1)]
+    fonts = [ImageFont.load_default(round(size)) for size in sizes]
+    extents = [draw.textbbox((0, 0), text, font=font) for text, font in zip(label.lines, fonts, strict=True)]
+    padding = label.letters * 0.35
     width = max(right for _, _, right, _ in extents) + 2 * padding
-    height = sum(bottom for _, _, _, bottom in extents) + padding * (len(lines) + 1)
-    area = label_area(box, (width, height), canvas, taken)
-    draw.rounded_rectangle(
-        [area.left, area.top, area.right, area.bottom], letters * 0.25, _COLOURS[gender_colour(face.female)], _WHITE
-    )
+    height = sum(bottom for _, _, _, bottom in extents) + padding * (len(extents) + 1)
+    area = label_area(box, (width, height), canvas.size, taken)
+    corners = [area.left, area.top, area.right, area.bottom]
+    draw.rounded_rectangle(corners, label.letters * 0.25, label.colour, _WHITE)
     top = area.top + padding
-    for (text, font), (_, _, _, bottom) in zip(lines, extents, strict=True):
+    for text, font, (_, _, _, bottom) in zip(label.lines, fonts, extents, strict=True):
         draw.text((area.left + padding, top), text, _WHITE, font)
         top += bottom + padding
     return area

@@ -10,7 +10,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from models.session import OnnxModel
 from review.opened import model_choices, model_named, readers_for
 from review.pictures import CANVAS_SIDE, as_address, as_jpeg, with_faces
-from review.words import gender_share, gender_words, interval_words, plain, status_words
+from review.words import gender_line, interval_words, plain, status_words
 from storage.schemas import FileStatus
 from storage.settings import FaceMode
 from storage.workspace import Workspace
@@ -19,7 +19,8 @@ from tasks.predict import Judged, Prediction
 
 LARGEST_MB = 20
 _FORMATS = ["jpg", "jpeg", "png", "webp", "avif", "bmp", "tif", "tiff", "gif", "jp2"]
-_WIDEST, _HIGHEST = 960, 640  # pixels of the page that a picture takes at most
+_TABLE_WIDTH = 450  # pixels; beside an upright photo, below a wide one
+_WIDEST, _HIGHEST = 920, 560  # pixels of the page that a picture takes at most
 _MOST_PIXELS = 100_000_000
 _FACES: dict[str, FaceMode] = {"find faces": "detect", "the picture is one face": "whole"}
 
@@ -59,13 +60,13 @@ def _inputs(choices: dict[str, str]) -> tuple[list[UploadedFile], str, FaceMode]
         name = st.selectbox(
             "Model", list(choices), format_func=choices.__getitem__, key="try_model", bind="query-params", width=360
         )
-        mode = st.segmented_control("Faces", list(_FACES), default="find faces", required=True, key="try_faces")
+        mode = st.selectbox("Faces", list(_FACES), key="try_faces", width=220)
         camera = st.toggle("Use the camera", key="camera")
     photos = st.file_uploader(
         f"Photos, {LARGEST_MB} MB each at most", _FORMATS, accept_multiple_files=True, max_upload_size=LARGEST_MB
     )
     taken = st.camera_input("Take a photo", width=480) if camera else None
-    return [*photos, *([taken] if taken else [])], name, _FACES[mode or "find faces"]
+    return [*photos, *([taken] if taken else [])], name, _FACES[mode]
 
 
 def _try_all(photos: list[UploadedFile], model: OnnxModel, faces: FaceMode) -> list[Tried]:
@@ -101,13 +102,15 @@ def _show(name: str, tried: Tried) -> None:
         count = len(prediction.faces)
         found = "no face found" if not count else "one face" if count == 1 else f"{count} faces"
         st.markdown(f"**{plain(name)}** :gray[{found}]")
-        st.image(tried.picture, width=tried.width, alt="the photo, with a box and a label for each face found")
-        if prediction.detail:
-            st.caption(plain(f"Remark: {prediction.detail}."))
-        if prediction.faces:
-            _table(prediction.faces)
-        else:
-            st.info("No face was found. Faces that are very small, or turned far away, are missed.")
+        with st.container(horizontal=True):
+            st.image(tried.picture, width=tried.width, alt="the photo, with a box and a label for each face found")
+            with st.container(width=_TABLE_WIDTH):
+                if prediction.detail:
+                    st.caption(plain(f"Remark: {prediction.detail}."))
+                if prediction.faces:
+                    _table(prediction.faces)
+                else:
+                    st.info("No face was found. Faces that are very small, or turned far away, are missed.")
 
 
 def _table(faces: tuple[Judged, ...]) -> None:
@@ -117,9 +120,8 @@ def _table(faces: tuple[Judged, ...]) -> None:
             "face": [as_address(face.crop) for face in faces],
             "age": [round(face.age) for face in faces],
             "interval": [interval_words(face.age_low, face.age_high) for face in faces],
-            "gender": [gender_words(face.female) for face in faces],
-            "share": [gender_share(face.female) for face in faces],
-            "quality": [face.quality for face in faces],
+            "gender": [gender_line(face.female) for face in faces],
+            "quality": [round(face.quality, 2) for face in faces],
         }
     )
     st.dataframe(
@@ -129,11 +131,10 @@ def _table(faces: tuple[Judged, ...]) -> None:
         row_height=64,
         column_config={
             "number": st.column_config.NumberColumn("No.", width=40),
-            "face": st.column_config.ImageColumn("Face", width=70),
-            "age": st.column_config.NumberColumn("Age", width=45),
+            "face": st.column_config.ImageColumn("Face", width=62),
+            "age": st.column_config.NumberColumn("Age", width=40),
             "interval": st.column_config.TextColumn("90 % interval", width=95),
-            "gender": st.column_config.TextColumn("Gender", width=125),
-            "share": st.column_config.TextColumn("Probability", width=95),
+            "gender": st.column_config.TextColumn("Gender", width=165),
             "quality": st.column_config.ProgressColumn("Quality", min_value=0, max_value=1, format="percent", width=90),
         },
     )

@@ -12,7 +12,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&^=\"'])")
 _SELF_LINKING = re.compile(r"([:@]|[wW]{3}(?=\\?\.))")
 _WORD_JOINER = "\u2060"  # no width; breaks `:icon:`, addresses and e-mail, which Streamlit finds after unescaping
 _NEARLY_SURE = 0.95
-_LONGEST_NAME = 18
+_LONGEST_NAME = 17
 
 
 def plain(text: str) -> str:
@@ -48,12 +48,18 @@ def gender_words(female: float | None) -> str:
 
 
 def gender_share(female: float | None) -> str:
-    """The probability of what `gender_words` says, or of female where it says neither."""
+    """The probability of the more probable gender; nothing where gender isn't judged."""
     if female is None:
         return ""
-    if 1 - SURE_FROM < female < SURE_FROM:
-        return f"{_percent(female)} female"
-    return _percent(max(female, 1 - female))
+    return f"{_percent(female)} female" if female >= 0.5 else f"{_percent(1 - female)} male"
+
+
+def gender_line(female: float | None) -> str:
+    """Words and probability on one line."""
+    words, share = gender_words(female), gender_share(female)
+    if not share:
+        return words
+    return f"{words}, {share if words == 'uncertain' else share.rsplit(' ', 1)[0]}"
 
 
 def gender_colour(female: float | None) -> Colour:

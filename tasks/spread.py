@@ -11,15 +11,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from storage.schemas import FileStatus
 
 _PR_SET_PDEATHSIG = 1
+_LOOK_EVERY_S = 1.0
+_MOST_LOST_POOLS = 5
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -32,10 +38,25 @@ class Lost:
     reason: str
 
 
+class NoWorkers(Exception):
+    """Worker processes end before they answer anything."""
+
+
+@dataclass(frozen=True)
+class _Call:
+    """An item that was given to a pool."""
+
+    pool: ProcessPool
+    future: ProcessFuture
+
+
 class Spread(Generic[Item, Answer]):
     """A pool of processes that each build one worker with `make_worker` and feed it items.
 
-    `make_worker` and the items must be picklable. Use as a context manager; leaving it ends the processes."""
+    `make_worker` and the items must be picklable. Use as a context manager; leaving it ends the processes.
+
+    pebble gives its pool up when a worker dies that was at no task: killed while it waits, or while it starts. Then
+    what is left goes to a new pool."""
 
     def __init__(
         self,
@@ -46,42 +67,86 @@ class Spread(Generic[Item, Answer]):
         memory_mb: int,
     ) -> None:
         self._timeout_s = timeout_s
-        self._pool = ProcessPool(
+        self._new_pool = partial(
+            ProcessPool,
             max_workers=workers or os.cpu_count() or 1,
             initializer=_start_worker,
             initargs=(make_worker, memory_mb * 2**20, os.getpid()),
             context=multiprocessing.get_context("spawn"),  # a fork would copy this process's threads' locks, held
         )
+        self._pool = self._new_pool()
+        self._lost_pools = 0  # since the last answer
+        self._closed = False
+        self._lock = threading.Lock()
+        # The kernel ends a worker with the *thread* that started it, so one starts them that lives as long as we do.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="spread")
 
     def __enter__(self) -> "Spread[Item, Answer]":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.stop()
-        self._pool.join()
+        with self._lock:
+            self._closed = True
+            self._end_pool()
+        self._starter.shutdown()
 
     def each(self, items: Sequence[Item]) -> Iterator[tuple[Item, Answer | Lost]]:
         """Every item with its answer, in order. An item whose worker died is tried once more, as the death may have
-        come from outside; one that ran over its time isn't."""
-        futures = [self._pool.schedule(_work, args=(item,), timeout=self._timeout_s) for item in items]
-        for item, future in zip(items, futures, strict=True):
+        come from outside; one that ran over its time isn't. Raises NoWorkers."""
+        calls = [self._call(item) for item in items]
+        for index, item in enumerate(items):
+            if calls[index].pool is not self._pool and not calls[index].future.done():
+                calls[index:] = [self._call(left) for left in items[index:]]
+            yield item, self._answer(item, calls[index])
+
+    def _answer(self, item: Item, call: _Call) -> Answer | Lost:
+        deaths = 0
+        while True:
             try:
-                yield item, future.result()
-            except ProcessExpired:
-                yield item, self._once_more(item)
+                return self._result(call)
             except FutureTimeout:
-                yield item, self._timed_out()
+                return Lost(FileStatus.TIMED_OUT, f"reading it took longer than {self._timeout_s:g} s")
+            except ProcessExpired as error:
+                deaths += 1
+                if deaths == 2:
+                    reason = f"reading it ended its process twice (exit code {error.exitcode})"
+                    return Lost(FileStatus.CRASHED_DECODER, reason)
+            except BrokenProcessPool:
+                pass  # no worker was at this item: nothing is known of it
+            call = self._call(item)
 
-    def _once_more(self, item: Item) -> Answer | Lost:
-        try:
-            return self._pool.schedule(_work, args=(item,), timeout=self._timeout_s).result()
-        except ProcessExpired as error:
-            return Lost(FileStatus.CRASHED_DECODER, f"reading it ended its process twice (exit code {error.exitcode})")
-        except FutureTimeout:
-            return self._timed_out()
+    def _result(self, call: _Call) -> Answer | Lost:
+        # A pool that breaks forgets what waits in its queue, so its futures aren't waited for without end.
+        while not wait([call.future], timeout=_LOOK_EVERY_S).done:
+            if not call.pool.active and not call.future.done():
+                raise BrokenProcessPool
+        answer = call.future.result()
+        self._lost_pools = 0
+        return answer
 
-    def _timed_out(self) -> Lost:
-        return Lost(FileStatus.TIMED_OUT, f"reading it took longer than {self._timeout_s:g} s")
+    def _call(self, item: Item) -> _Call:
+        with self._lock:
+            while True:
+                if self._closed:
+                    raise RuntimeError("the pool was left")
+                if not self._starter.submit(lambda: self._pool.active).result():
+                    self._renew()
+                with suppress(RuntimeError):  # it broke just now
+                    return _Call(self._pool, self._pool.schedule(_work, args=(item,), timeout=self._timeout_s))
+
+    def _renew(self) -> None:
+        self._lost_pools += 1
+        if self._lost_pools > _MOST_LOST_POOLS:
+            raise NoWorkers(
+                f"the processes that read photos end before they read any, {_MOST_LOST_POOLS} times in a row: they "
+                "can't be started, or something kills them; look at the lines above, or give --worker-memory-mb more"
+            )
+        self._end_pool()
+        self._pool = self._new_pool()
+
+    def _end_pool(self) -> None:
+        self._pool.stop()
+        self._pool.join()
 
 
 # A worker process builds its worker once and keeps it here for the tasks that come: pebble hands a task nothing

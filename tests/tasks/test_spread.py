@@ -1,0 +1,173 @@
+"""Worker processes die, hang and run out of memory here, and it costs no one but the item at fault."""
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from storage.schemas import FileStatus
+from tasks.spread import Lost, NoWorkers, Spread
+from tests.tasks.workers import Deed, never_built, obedient
+
+REPOSITORY = Path(__file__).parent.parent.parent
+QUICK = [("sleep", index / 1e6) for index in range(100)]
+Pool = Spread[Deed, tuple[Deed, int]]
+
+
+def pool_of(workers: int, *, timeout_s: float = 30) -> Pool:
+    return Spread(obedient, workers=workers, timeout_s=timeout_s, memory_mb=2048)
+
+
+def answers(pool: Pool, deeds: list[Deed]) -> list[Deed | FileStatus]:
+    """For each deed itself, where it was done, or why it wasn't."""
+    return [answer.status if isinstance(answer, Lost) else answer[0] for _, answer in pool.each(deeds)]
+
+
+def pids(pool: Pool) -> set[int]:
+    return {answer[1] for _, answer in pool.each([("sleep", 0.05)] * 20) if not isinstance(answer, Lost)}
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def importable_workers() -> Iterator[None]:
+    """Spawned processes get this process's sys.path, on which pytest doesn't put the repository."""
+    sys.path.insert(0, str(REPOSITORY))
+    yield
+    sys.path.remove(str(REPOSITORY))
+
+
+@pytest.fixture(scope="module")
+def pool(importable_workers: None) -> Iterator[Pool]:
+    with pool_of(2, timeout_s=2) as shared:
+        yield shared
+
+
+def test_every_item_is_answered_in_order(pool: Pool) -> None:
+    assert answers(pool, QUICK) == QUICK
+
+
+def test_no_item_is_no_work(pool: Pool) -> None:
+    assert answers(pool, []) == []
+
+
+@pytest.mark.parametrize("death", ["abort", "segfault"])
+def test_an_item_that_kills_its_worker_costs_only_itself(pool: Pool, death: str) -> None:
+    deeds: list[Deed] = [*QUICK[:7], (death, 0), *QUICK[7:20]]
+    assert answers(pool, deeds) == [*QUICK[:7], FileStatus.CRASHED_DECODER, *QUICK[7:20]]
+
+
+def test_an_item_that_hangs_costs_only_itself(pool: Pool) -> None:
+    deeds: list[Deed] = [*QUICK[:7], ("spin", 0), *QUICK[7:20]]
+    assert answers(pool, deeds) == [*QUICK[:7], FileStatus.TIMED_OUT, *QUICK[7:20]]
+
+
+def test_an_item_that_needs_too_much_memory_costs_only_itself(pool: Pool) -> None:
+    deeds: list[Deed] = [*QUICK[:3], ("allocate", 8), *QUICK[3:5]]
+    assert answers(pool, deeds) == [*QUICK[:3], FileStatus.TOO_LARGE, *QUICK[3:5]]
+
+
+def test_an_error_that_nobody_foresaw_is_told(pool: Pool) -> None:
+    ((_, lost),) = pool.each([("raise", 0)])
+    assert lost == Lost(FileStatus.UNREADABLE, "unforeseen: ZeroDivisionError: of the test")
+
+
+def test_a_pool_has_all_its_workers_again_after_deaths(pool: Pool) -> None:
+    answers(pool, [("abort", 0), ("spin", 0)])
+    assert len(pids(pool)) == 2
+
+
+def test_two_threads_can_share_a_pool(pool: Pool) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        both = list(threads.map(lambda deeds: answers(pool, deeds), [QUICK[:50], QUICK[50:]]))
+    assert both == [QUICK[:50], QUICK[50:]]
+
+
+def test_a_worker_killed_between_two_chunks_is_replaced(pool: Pool) -> None:
+    for pid in pids(pool):
+        os.kill(pid, signal.SIGKILL)
+    assert answers(pool, QUICK) == QUICK
+
+
+def test_workers_outlive_the_thread_that_asked_first() -> None:
+    with pool_of(1) as own:
+        first: set[int] = set()
+        thread = threading.Thread(target=lambda: first.update(pids(own)))
+        thread.start()
+        thread.join()
+        time.sleep(0.3)
+        assert pids(own) == first
+
+
+def test_workers_that_cannot_start_end_the_run_with_a_reason() -> None:
+    with (
+        Spread(never_built, workers=2, timeout_s=30, memory_mb=2048) as hopeless,
+        pytest.raises(NoWorkers, match="can't be started"),
+    ):
+        list(hopeless.each(QUICK))
+
+
+def test_leaving_ends_the_workers() -> None:
+    with pool_of(1) as own:
+        started = pids(own)
+    assert [pid for pid in started if is_alive(pid)] == []
+
+
+def test_a_pool_that_was_left_takes_no_more_work() -> None:
+    with pool_of(1) as own:
+        pass
+    with pytest.raises(RuntimeError):
+        list(own.each(QUICK))
+
+
+def kill_at_random(ours: set[int], kills: int, stop: threading.Event) -> None:
+    """SIGKILL to a random worker that isn't among `ours`, also to one that is only just starting."""
+    chance = random.Random(0)
+    while kills and not stop.wait(0.25):
+        strangers = [child.pid for child in multiprocessing.active_children() if child.pid not in ours]
+        if strangers:
+            os.kill(chance.choice(strangers), signal.SIGKILL)
+            kills -= 1
+
+
+@pytest.mark.parametrize(("deeds", "kills"), [(100, 3), pytest.param(1000, 20, marks=pytest.mark.slow)])
+def test_workers_killed_at_random_lose_nothing(deeds: int, kills: int) -> None:
+    ours = {child.pid for child in multiprocessing.active_children()}
+    wanted: list[Deed] = [("sleep", 0.02 + index / 1e7) for index in range(deeds)]
+    stop = threading.Event()
+    with pool_of(2) as own, ThreadPoolExecutor(1) as threads:
+        killer = threads.submit(kill_at_random, ours, kills, stop)
+        assert answers(own, wanted) == wanted
+        stop.set()
+        killer.result()
+
+
+def test_a_parent_that_is_killed_leaves_no_worker() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "tests.tasks.workers"], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    workers = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(workers) == 2
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    ends = time.monotonic() + 5
+    while any(map(is_alive, workers)) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert [pid for pid in workers if is_alive(pid)] == []
