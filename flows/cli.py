@@ -167,9 +167,9 @@ def _do(command: BaseModel) -> dict | None:
             with threads() as submit:
                 return extract_folders(command, submit)
         case knobs.LabelSettings():
-            from flows.extract import label
+            from flows.label import label_photos
 
-            return label(command)
+            return label_photos(command)
         case knobs.ScoreSettings():
             from flows.score import score_folders
             from flows.steps import threads

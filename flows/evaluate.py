@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from flows.steps import log_to_prefect, publish, stage_flow
 from models.contract import AGE_OUTPUTS, Answers, Model
 from models.session import Device, OnnxModel
 from storage.registry import champion, find, model_content, promote
@@ -20,6 +21,15 @@ _GENDER_LOSS_ALLOWED = 0.005  # of accuracy; less is within the noise of a few t
 
 class NotBetter(Exception):
     """The challenger isn't better than the champion on the same rows; the message shows by how much."""
+
+
+@stage_flow("evaluate")
+def evaluate(settings: EvaluateSettings) -> dict:
+    """Measures a model on the labelled faces of the workspace, by age band and by group."""
+    log_to_prefect()
+    figures = evaluate_model(settings)
+    publish("evaluate", figures["overall"])
+    return figures
 
 
 def evaluate_model(settings: EvaluateSettings) -> dict:
@@ -91,13 +101,12 @@ def load_model(workspace: Workspace, name: str, device: Device) -> OnnxModel:
 
 
 def labelled(workspace: Workspace) -> Dataset:
-    """The labelled faces with the sides that training drew by its default settings."""
+    """The labelled faces with their sides, as training has them."""
     reviews = open_reviews(workspace) if workspace.is_local else None
-    settings = TrainSettings()
-    dataset = labelled_faces(workspace, reviews, settings.min_face_side)
+    dataset = labelled_faces(workspace, reviews, TrainSettings().min_face_side)
     if dataset.rows.is_empty():
         raise NothingToLearn(f"no labelled face in {workspace.root}; left out: {dataset.left_out or 'none'}")
-    return with_sides(dataset, settings)
+    return with_sides(dataset)
 
 
 def answers_for(model: Model, dataset: Dataset, indices: np.ndarray) -> Answers:

@@ -80,7 +80,7 @@ def _finished_run(workspace: Workspace, name: str) -> UPath:
 
 def _some_crops(workspace: Workspace, trained: TrainSettings):
     reviews = open_reviews(workspace) if workspace.is_local else None
-    dataset = with_sides(labelled_faces(workspace, reviews, trained.min_face_side), trained)
+    dataset = with_sides(labelled_faces(workspace, reviews, trained.min_face_side))
     side = dataset.side("val")[:_PARITY_FACES]
     return crops_for(dataset, trained.seed, 0, side)
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from flows.steps import Submit, in_window, log_to_prefect, prefect_task, progress, publish, stage_flow
 from models.contract import CROP_SIDE, UTKFACE_MARGIN
-from storage.settings import ExtractSettings, LabelSettings, PhotoSettings
-from storage.workspace import Workspace, existing_workspace, new_run_id, open_workspace
+from storage.settings import ExtractSettings, PhotoSettings
+from storage.workspace import Workspace, new_run_id, open_workspace
 from tasks.detect import detector_file
 from tasks.extract import Ask, Contents, Extraction, Looked, finding_of, look_at, photo_workers
 from tasks.folder import Found, list_files, still_to_do
@@ -53,15 +53,6 @@ def extract_folders(settings: ExtractSettings, submit: Submit) -> dict:
         if reader is not None:
             counts |= label_folders(workspace, sorted({found.source for found in listed}), reader)
     return counts
-
-
-def label(settings: LabelSettings) -> dict:
-    """Reads labels for photos that were extracted already."""
-    reader = label_reader(settings.labels)
-    workspace = existing_workspace(settings.workspace)
-    sources = sorted({found.source for found in list_folders(settings.folders, workspace)})
-    with workspace.only_writer():
-        return label_folders(workspace, sources, reader)
 
 
 def list_folders(folders: list[str], workspace: Workspace) -> list[Found]:

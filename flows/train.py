@@ -56,7 +56,7 @@ def train_model(settings: TrainSettings) -> dict:
 
     device = check_device(settings.device)
     reviews = open_reviews(workspace) if workspace.is_local else None
-    dataset = with_sides(labelled_faces(workspace, reviews, settings.min_face_side), settings)
+    dataset = with_sides(labelled_faces(workspace, reviews, settings.min_face_side))
     check_learnable(dataset, settings.targets)
     run = settings.resume or new_run_id("train")
     logger.info("run %s on %s: %d faces, left out: %s", run, device, len(dataset.rows), dataset.left_out or "none")

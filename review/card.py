@@ -33,6 +33,18 @@ def face_card(face: dict[str, Any], reviews: Reviews | None, reviewer: str) -> N
         _review(face, reviews, reviewer)
 
 
+def _save(
+    reviews: Reviews, face: dict[str, Any], reviewer: str, verdict: str, known: tuple[int | None, str | None]
+) -> None:
+    """Who gives an age or a gender corrects the estimate, even with the first answer still chosen."""
+    age, gender = known
+    if verdict == "right" and (age is not None or gender is not None):
+        verdict = "corrected"
+    if verdict != "corrected":
+        age, gender = None, None
+    reviews.add((face["file_hash"], face["face_index"]), verdict, reviewer, age=age, gender=gender)
+
+
 def _review(face: dict[str, Any], reviews: Reviews, reviewer: str) -> None:
     key = f"{face['file_hash'][:16]}-{face['face_index']}"
     with st.popover("Review", width="stretch", key=f"review-{key}"):
@@ -48,8 +60,7 @@ def _review(face: dict[str, Any], reviews: Reviews, reviewer: str) -> None:
             )
             gender = st.segmented_control("Gender, if you know", ("female", "male"), key=f"gender-{key}")
             if st.form_submit_button("Save", type="primary", disabled=not reviewer, width="stretch"):
-                known = {"age": age, "gender": gender} if verdict == "corrected" else {}
-                reviews.add((face["file_hash"], face["face_index"]), verdict, reviewer, **known)
+                _save(reviews, face, reviewer, verdict, (age, gender))
                 st.rerun()
         if face["verdict"] is not None and st.button("Withdraw the review", disabled=not reviewer, key=f"undo-{key}"):
             reviews.add((face["file_hash"], face["face_index"]), "withdrawn", reviewer)

@@ -100,13 +100,11 @@ class TrainSettings(StageSettings):
     block_rate: float = Field(default=3e-5, gt=0, description="learning rate of the unfrozen blocks")
     head_rate: float = Field(default=1e-3, gt=0, description="learning rate of the heads")
     half: bool = Field(default=False, description="compute in bfloat16: about twice as fast where the processor has it")
-    validation_share: float = Field(default=0.1, gt=0, lt=0.5, description="of the people, where no label has a split")
-    test_share: float = Field(default=0.1, gt=0, lt=0.5, description="of the people, where no label has a split")
     min_face_side: int = Field(default=32, ge=1, description="faces whose box is smaller, in pixels, aren't trained on")
     resume: str | None = Field(
         default=None, pattern=r"^train-[\w-]+$", description="go on with this stopped run; give the same settings"
     )
-    seed: int = Field(default=0, ge=0, description="of the split, the augmentation and the training")
+    seed: int = Field(default=0, ge=0, description="of the augmentation and the training")
 
 
 class ExportSettings(StageSettings):

@@ -10,7 +10,6 @@ import polars as pl
 
 from storage.reviews import Reviews
 from storage.schemas import FileStatus, LabelStatus
-from storage.settings import TrainSettings
 from storage.workspace import Workspace
 from tasks.crop import decode_crops
 from tasks.split import draw_sides, groups_of
@@ -91,14 +90,14 @@ def labelled_faces(workspace: Workspace, reviews: Reviews | None, min_face_side:
     return Dataset(large.select(columns), {reason: count for reason, count in left_out.items() if count})
 
 
-def with_sides(dataset: Dataset, settings: TrainSettings) -> Dataset:
+def with_sides(dataset: Dataset) -> Dataset:
     """Sides from the labels' `split` column where they have one, else drawn so that no person is on two of them."""
     rows = dataset.rows
     given = [dict(groups or {}).get("split") for groups in rows["groups"].to_list()]
     if rows.is_empty() or all(side is not None for side in given):
         return Dataset(rows.with_columns(side=pl.Series(given, dtype=pl.String)), dataset.left_out)
     groups = groups_of(rows["subject_id"].to_list(), rows["crop"].to_list())
-    drawn = draw_sides(groups, settings.validation_share, settings.test_share, settings.seed)
+    drawn = draw_sides(groups)
     return Dataset(rows.with_columns(side=pl.Series(drawn, dtype=pl.String)), dataset.left_out)
 
 

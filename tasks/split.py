@@ -2,7 +2,8 @@
 
 A person is known by the subject id; where there is none, near-duplicates (perceptual hash of the crop, within 3 of
 64 bits) are taken as one group, so that the same shot doesn't stand on both sides. A group's side is drawn from a
-hash of its name: adding photos never moves anyone."""
+hash of its name, so adding photos moves nobody, and all models of a workspace are tested on people that none of them
+was trained on."""
 
 import hashlib
 import io
@@ -16,6 +17,8 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+_VALIDATION_SHARE = 0.1
+_TEST_SHARE = 0.1
 _BITS_APART = 3
 _BANDS = 4  # two hashes within 3 bits agree in at least one of 4 bands of 16 bits
 
@@ -53,10 +56,10 @@ def near_duplicates(crops: Sequence[bytes]) -> list[str]:
     return [smallest[group] for group in members]
 
 
-def draw_sides(groups: Sequence[str], validation_share: float, test_share: float, seed: int) -> list[str]:
+def draw_sides(groups: Sequence[str]) -> list[str]:
     """`train`, `val` or `test` for each face. With two groups or more, none of train and val stays empty."""
-    drawn = {group: _uniform(group, seed) for group in set(groups)}
-    sides = {group: _side(value, validation_share, test_share) for group, value in drawn.items()}
+    drawn = {group: _uniform(group) for group in set(groups)}
+    sides = {group: _side(value) for group, value in drawn.items()}
     ordered = sorted(drawn, key=lambda group: drawn[group])
     if len(ordered) > 1 and "val" not in sides.values():
         sides[ordered[0]] = "val"
@@ -65,12 +68,11 @@ def draw_sides(groups: Sequence[str], validation_share: float, test_share: float
     return [sides[group] for group in groups]
 
 
-def _uniform(group: str, seed: int) -> float:
-    digest = hashlib.sha256(f"{seed}/{group}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+def _uniform(group: str) -> float:
+    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
 
 
-def _side(value: float, validation_share: float, test_share: float) -> str:
-    if value < validation_share:
+def _side(value: float) -> str:
+    if value < _VALIDATION_SHARE:
         return "val"
-    return "test" if value < validation_share + test_share else "train"
+    return "test" if value < _VALIDATION_SHARE + _TEST_SHARE else "train"

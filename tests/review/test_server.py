@@ -1,0 +1,38 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from flows.review_server import CannotServe, command, serve
+from review.try_photo import LARGEST_MB
+from storage.settings import ReviewSettings
+from storage.workspace import BadWorkspace, open_workspace
+
+
+def test_the_pages_are_bound_to_this_machine_and_say_little() -> None:
+    flags = command(8601, "/w")
+    wanted = {
+        "--server.address=127.0.0.1",
+        "--server.port=8601",
+        "--server.enableXsrfProtection=true",
+        f"--server.maxUploadSize={LARGEST_MB}",
+        "--browser.gatherUsageStats=false",
+        "--client.showErrorDetails=none",
+    }
+    assert wanted <= set(flags)
+    assert flags[-2:] == ["--", "/w"]
+
+
+def test_serving_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadWorkspace, match="there is no workspace"):
+        serve(ReviewSettings(workspace=str(tmp_path / "none")))
+
+
+def test_a_port_that_is_taken_is_refused_by_name(tmp_path: Path) -> None:
+    open_workspace(str(tmp_path / "workspace"))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(CannotServe, match=str(port)):
+            serve(ReviewSettings(workspace=str(tmp_path / "workspace"), port=port))
