@@ -15,11 +15,10 @@ from storage.registry import register
 from storage.reviews import open_reviews
 from storage.settings import ExportSettings, TrainSettings
 from storage.workspace import BadWorkspace, Workspace, existing_workspace
-from tasks.dataset import crops_for, labelled_faces, with_sides
+from tasks.dataset import Dataset, labelled_faces, plain_crops, with_sides
 
 logger = logging.getLogger(__name__)
 _PARITY_FACES = 64
-_LICENCE = "Apache-2.0 for the network's file; its training photos keep their own terms, see the card"
 
 
 @stage_flow("export")
@@ -57,13 +56,16 @@ def export_run(settings: ExportSettings) -> dict:
         detector="centerface",
         margin=UTKFACE_MARGIN,
         data_hash=about["data_hash"],
-        licence=_LICENCE,
+        licence=settings.licence,
         metrics=shown,
     )
     content = to_onnx(network, calibration, description)
-    parity = check_parity(content, network, calibration, _some_crops(workspace, trained))
+    dataset = _dataset(workspace, trained)
+    crops = plain_crops(dataset, dataset.side("val")[:_PARITY_FACES])
+    parity = check_parity(content, network, calibration, crops)
     logger.info("%s: ONNX and Keras differ by at most %s", run.name, parity)
-    card = model_card(run.name, trained, about, metrics, parity)
+    facts = about | {"data": settings.data, "licence": settings.licence, "faces": _faces_by_side(dataset)}
+    card = model_card(trained, facts, metrics, parity)
     version = register(workspace, content, card, metrics | {"run": run.name, "parity": parity})
     return {"version": version.name, "model_hash": version.model_hash, "size_bytes": len(content), "parity": parity}
 
@@ -78,11 +80,13 @@ def _finished_run(workspace: Workspace, name: str) -> UPath:
     return workspace.runs / chosen
 
 
-def _some_crops(workspace: Workspace, trained: TrainSettings):
+def _dataset(workspace: Workspace, trained: TrainSettings) -> Dataset:
     reviews = open_reviews(workspace) if workspace.is_local else None
-    dataset = with_sides(labelled_faces(workspace, reviews, trained.min_face_side))
-    side = dataset.side("val")[:_PARITY_FACES]
-    return crops_for(dataset, trained.seed, 0, side)
+    return with_sides(labelled_faces(workspace, reviews, trained.min_face_side))
+
+
+def _faces_by_side(dataset: Dataset) -> dict[str, int]:
+    return {side: len(dataset.side(side)) for side in ("train", "val", "test")}
 
 
 def _json(file: UPath) -> dict:

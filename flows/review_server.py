@@ -26,6 +26,7 @@ _FLAGS = {
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",
     "client.toolbarMode": "minimal",
+    "global.disableWidgetStateDuplicationWarning": "true",  # filters have defaults, and a button that resets them
     "logger.hideWelcomeMessage": "true",
 }
 logger = logging.getLogger(__name__)

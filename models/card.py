@@ -17,29 +17,38 @@ _FIGURES = {
 _SHARES = {"cs5", "cs10", "interval_coverage", "gender_accuracy", "gender_accuracy_from_16"}
 
 
-def model_card(run: str, settings: TrainSettings, about: dict, metrics: dict, parity: dict) -> str:
-    """Markdown. `metrics` holds `val` and `test`, each as tasks/evaluate.py reports it."""
+def model_card(settings: TrainSettings, about: dict, metrics: dict, parity: dict) -> str:
+    """Markdown. `about` has data, licence, faces by side, data_hash and device; `metrics` holds `val` and `test`, each
+    as tasks/evaluate.py reports it; `parity` the largest differences between ONNX and Keras."""
     side = "test" if metrics["test"]["overall"] else "val"
+    gender = ", and the probability that the face is female" if settings.targets == "age+gender" else ""
+    faces = about["faces"]
     parts = [
-        f"# Age and gender model of run `{run}`",
-        "VGG16 (ImageNet, no top), its last blocks tuned, on 128x128 face crops. It estimates an age with a 90 % "
-        "interval" + (", and the probability that the face is female." if settings.targets == "age+gender" else "."),
+        "# Model card",
+        f"VGG16 (ImageNet, no top) with its last blocks tuned, on 128x128 face crops. It estimates an age with a 90 % "
+        f"interval{gender}.",
         "## What it is for",
         "Sorting, describing and searching collections of photographs in bulk, with a person looking at what is "
-        "uncertain. **Not for** decisions about a person (admission, pay, police, age checks), and not for identifying "
-        "anyone. Age and gender are estimates from looks; how a person sees themselves can't be seen in a photo.",
+        "uncertain. **Not for** decisions about a person (admission, pay, police, checks of age), and not for "
+        "identifying anyone. Age and gender are estimates from looks: how people see themselves isn't in a photo.",
+        "## Data",
+        f"{about['data']} {faces['train']:,} faces to train on, {faces['val']:,} to tune and calibrate on, "
+        f"{faces['test']:,} to test on; nobody, as far as the labels tell, is in two of these. What is rare in the "
+        f"data is what the model is worst at: see the figures by age.\n\nLicence: {about['licence']}",
         "## Recipe",
-        f"`{settings.recipe}`, targets `{settings.targets}`, {settings.unfrozen_blocks} unfrozen blocks, "
-        f"{settings.copies} cached copies a face, seed {settings.seed}, trained on {about['device']}. "
-        f"Data hash `{about['data_hash']}`. ONNX and Keras differ by at most {parity['age']:.1e} years and "
-        f"{parity['female']:.1e} in probability.",
-        f"## Figures on faces it wasn't trained on ({side} split)",
+        f"`{settings.recipe}`, targets `{settings.targets}`: the last {settings.unfrozen_blocks} of VGG16's blocks "
+        f"tuned at a rate of {settings.block_rate:g}, the heads at {settings.head_rate:g}, for at most "
+        f"{settings.epochs} epochs in batches of {settings.batch}, on {settings.copies} cached copies a face (one "
+        f"plain, the others augmented), seed {settings.seed}, on {about['device']}. Weights are stored as float16. ONNX and "
+        f"Keras differ by at most {parity['age']:.1e} years and {parity['female']:.1e} in probability.",
+        f"Data hash: `{about['data_hash']}`",
+        f"## Figures on the {faces[side]:,} faces of the {side} split",
         _overall(metrics[side]),
-        "## By age",
+        "### By age",
         _rows(metrics[side]["bands"], "band"),
     ]
     if metrics[side]["groups"]:
-        parts += ["## By group", _rows(metrics[side]["groups"], "group")]
+        parts += ["### By group, as the labels name them", _rows(metrics[side]["groups"], "group")]
     return "\n\n".join(parts) + "\n"
 
 

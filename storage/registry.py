@@ -79,7 +79,11 @@ def champion(workspace: Workspace) -> Version | None:
     alias = workspace.registry / "champion.json"
     if not alias.exists():
         return None
-    return find(workspace, json.loads(alias.read_text())["version"])
+    try:
+        name = json.loads(alias.read_text())["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnknownModel(f"{alias}: can't be read, so name a version with --model; {error!r}") from error
+    return find(workspace, name)
 
 
 def pretrained() -> Version:
@@ -113,8 +117,11 @@ def promote(workspace: Workspace, name: str, reason: str) -> None:
 
 
 def _read(folder: UPath) -> Version:
-    about = json.loads((folder / "version.json").read_text())
-    return Version(about["name"], folder, about["model_hash"], about["created_at"])
+    try:
+        about = json.loads((folder / "version.json").read_text())
+        return Version(about["name"], folder, about["model_hash"], about["created_at"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnknownModel(f"{folder}/version.json: can't be read; remove that folder: {error!r}") from error
 
 
 def model_content(workspace: Workspace | None, name: str) -> tuple[bytes, str]:

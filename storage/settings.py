@@ -111,6 +111,8 @@ class ExportSettings(StageSettings):
     """Turn a training run into one checked, self-contained ONNX file in the registry."""
 
     run: CliPositionalArg[str] = Field(description="a training run's name, or `latest`")
+    data: str = Field(default="Photos of the workspace's owner.", description="for the card: what it was trained on")
+    licence: str = Field(default="not stated", description="for the card: the terms of the model and of its photos")
 
 
 class ScoreSettings(PhotoSettings):

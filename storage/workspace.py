@@ -112,9 +112,7 @@ class Workspace:
 
 def open_workspace(url: str) -> Workspace:
     """Opens the workspace, and makes it when there is none. Raises BadWorkspace."""
-    root = UPath(url)
-    if isinstance(root, Path):
-        root = cast(UPath, root.expanduser().absolute())
+    root = _root(url)
     try:
         marker = root / MARKER
         if marker.exists():
@@ -126,17 +124,28 @@ def open_workspace(url: str) -> Workspace:
             raise BadWorkspace(f"{root}: neither empty nor a workspace; give another folder with --workspace")
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
         marker.write_text(json.dumps({"layout": _LAYOUT_VERSION}))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadWorkspace(f"{root}: can't be opened as a workspace: {error}") from error
     return Workspace(root)
 
 
 def existing_workspace(url: str) -> Workspace:
     """Opens a workspace that must be there already, for commands that only read. Raises BadWorkspace."""
-    root = UPath(url)
-    if not (root / MARKER).exists():
+    try:
+        there = (_root(url) / MARKER).exists()
+    except OSError as error:
+        raise BadWorkspace(f"{url}: can't be looked into: {error}") from error
+    if not there:
         raise BadWorkspace(f"{url}: there is no workspace; `faceline score FOLDER --workspace {url}` makes one")
     return open_workspace(url)
+
+
+def _root(url: str) -> UPath:
+    try:
+        root = UPath(url)
+    except (ValueError, ImportError) as error:
+        raise BadWorkspace(f"{url}: neither a folder nor an object store that can be reached: {error}") from error
+    return cast(UPath, root.expanduser().absolute()) if isinstance(root, Path) else root
 
 
 def write_whole(path: UPath, content: bytes) -> None:
@@ -145,18 +154,23 @@ def write_whole(path: UPath, content: bytes) -> None:
     if not isinstance(path, Path):
         path.write_bytes(content)
         return
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    with unfinished.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(unfinished, path)
+    unfinished = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    try:
+        with unfinished.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
 
 
 def rows_of(table: str, rows: list[dict]) -> pa.Table:
     """Rows in the table's own schema. A missing or misspelt column is a mistake of ours."""
     names = set(TABLES[table].names)
-    assert all(set(row) == names for row in rows), f"{table}: columns {names ^ set(rows[0])}"
+    wrong = set().union(*(names ^ set(row) for row in rows))
+    assert not wrong, f"{table}: columns {wrong}"
     return pa.Table.from_pylist(rows, schema=TABLES[table])
 
 

@@ -17,7 +17,7 @@ from tasks.split import draw_sides, groups_of
 logger = logging.getLogger(__name__)
 AUGMENTATION = "1"  # raise it when `augment` changes what it gives
 _FACE_COLUMNS = ["file_hash", "face_index", "fingerprint", "width", "height", "crop", "crop_hash"]
-_LABEL_COLUMNS = ["file_hash", "subject_id", "age", "gender", "groups", "label_status"]
+_LABEL_COLUMNS = ["file_hash", "label_source", "subject_id", "age", "gender", "groups", "label_status"]
 
 
 class NothingToLearn(Exception):
@@ -37,7 +37,8 @@ class Truth:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled faces, one row each: file_hash, face_index, crop, crop_hash, age, gender, subject_id, groups, side.
+    """Labelled faces, one row each: file_hash, face_index, crop, crop_hash, label_source, age, gender, subject_id,
+    groups, side.
     `left_out` counts the photos that gave none, by reason."""
 
     rows: pl.DataFrame
@@ -86,7 +87,7 @@ def labelled_faces(workspace: Workspace, reviews: Reviews | None, min_face_side:
     large = rows.filter(pl.min_horizontal("width", "height") >= min_face_side)
     left_out = dict(reasons["reason"].drop_nulls().value_counts().iter_rows())
     left_out |= {"crop_not_kept": reasons["reason"].null_count() - len(rows), "face_too_small": len(rows) - len(large)}
-    columns = ["file_hash", "face_index", "crop", "crop_hash", "age", "gender", "subject_id", "groups"]
+    columns = ["file_hash", "face_index", "crop", "crop_hash", "label_source", "age", "gender", "subject_id", "groups"]
     return Dataset(large.select(columns), {reason: count for reason, count in left_out.items() if count})
 
 
