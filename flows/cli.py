@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfi
 from rich.logging import RichHandler
 
 from storage import settings as knobs
+from storage.refusal import Refusal
 
 _FROM_A_SIGNAL = 128  # exit statuses above it, as shells have them
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}  # TensorFlow's start-up lines help nobody
@@ -100,7 +101,7 @@ def run(arguments: list[str]) -> int:
         return 2
     try:
         result = _do(command)
-    except _refusals() as error:
+    except Refusal as error:
         print(f"faceline: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, Ended) as stop:
@@ -132,30 +133,6 @@ def _parse(arguments: list[str]) -> BaseModel:
     if workspace and "workspace" in type(command).model_fields and "workspace" not in command.model_fields_set:
         command = command.model_copy(update={"workspace": workspace})
     return command
-
-
-def _refusals() -> tuple[type[Exception], ...]:
-    """What our code raises for work that can't be done: a sentence for the user, not a traceback."""
-    from flows.evaluate import NotBetter
-    from models.contract import BadModel, CannotTrain
-    from storage.registry import UnknownModel
-    from storage.workspace import BadWorkspace
-    from tasks.dataset import NothingToLearn
-    from tasks.detect import NoDetector
-    from tasks.folder import BadFolder
-    from tasks.labels import BadLabels
-
-    return (
-        BadModel,
-        CannotTrain,
-        NotBetter,
-        UnknownModel,
-        BadWorkspace,
-        NothingToLearn,
-        NoDetector,
-        BadFolder,
-        BadLabels,
-    )
 
 
 def _do(command: BaseModel) -> dict | None:

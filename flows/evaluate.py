@@ -7,6 +7,7 @@ import numpy as np
 from flows.steps import log_to_prefect, publish, stage_flow
 from models.contract import AGE_OUTPUTS, Answers, Model
 from models.session import Device, OnnxModel
+from storage.refusal import Refusal
 from storage.registry import champion, find, model_content, promote
 from storage.reviews import open_reviews
 from storage.settings import EvaluateSettings, PromoteSettings, TrainSettings
@@ -19,7 +20,7 @@ _FACES_A_STEP = 512
 _GENDER_LOSS_ALLOWED = 0.005  # of accuracy; less is within the noise of a few thousand faces
 
 
-class NotBetter(Exception):
+class NotBetter(Refusal):
     """The challenger isn't better than the champion on the same rows; the message shows by how much."""
 
 

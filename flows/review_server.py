@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from storage.refusal import Refusal
 from storage.settings import ReviewSettings
 from storage.workspace import existing_workspace
 
@@ -32,7 +33,7 @@ _FLAGS = {
 logger = logging.getLogger(__name__)
 
 
-class CannotServe(Exception):
+class CannotServe(Refusal):
     """The pages can't be served; the message says why, and what to do."""
 
 

@@ -39,8 +39,8 @@ def model_card(settings: TrainSettings, about: dict, metrics: dict, parity: dict
         f"`{settings.recipe}`, targets `{settings.targets}`: the last {settings.unfrozen_blocks} of VGG16's blocks "
         f"tuned at a rate of {settings.block_rate:g}, the heads at {settings.head_rate:g}, for at most "
         f"{settings.epochs} epochs in batches of {settings.batch}, on {settings.copies} cached copies a face (one "
-        f"plain, the others augmented), seed {settings.seed}, on {about['device']}. Weights are stored as float16. ONNX and "
-        f"Keras differ by at most {parity['age']:.1e} years and {parity['female']:.1e} in probability.",
+        f"plain, the others augmented), seed {settings.seed}, on {about['device']}. Weights are stored as float16. "
+        f"ONNX and Keras differ by at most {parity['age']:.1e} years and {parity['female']:.1e} in probability.",
         f"Data hash: `{about['data_hash']}`",
         f"## Figures on the {faces[side]:,} faces of the {side} split",
         _overall(metrics[side]),

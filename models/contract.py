@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from storage.refusal import Refusal
 from storage.settings import DetectorName, Frozen, Recipe, Targets
 
 CROP_SIDE = 128
@@ -20,11 +21,11 @@ GENDER_OUTPUT = "female"
 METADATA_KEY = "faceline"
 
 
-class BadModel(Exception):
+class BadModel(Refusal):
     """A model file that isn't ours, doesn't run where it was asked to, or answers nonsense."""
 
 
-class CannotTrain(Exception):
+class CannotTrain(Refusal):
     """There is no device to train on, or the loss is no number; the message says what to do."""
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 _MEAN_DECAY = 0.998
 _WEIGHT_DECAY = 1e-4
 _WARMUP_STEPS = 200
+_LOWER_RATES = "lower --block-rate and --head-rate"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class Trainer:
                 loss = self._epoch(epoch, advance)
                 trained = self._swap_in(self._means)
                 row = {"epoch": epoch, "loss": loss, **self.validate(), "seconds": time.monotonic() - started}
+                if not np.isfinite(row["val_loss"]):
+                    raise CannotTrain(f"the validation loss is no number after epoch {epoch}; {_LOWER_RATES}")
                 if not history or row["val_loss"] < min(earlier["val_loss"] for earlier in history):
                     best = [variable.numpy() for variable in self._variables]
                 self._swap_in(trained)
@@ -154,10 +158,8 @@ class Trainer:
             age, female = self._targets.age[order[chosen]], self._targets.female[order[chosen]]
             losses.append(float(self._step(tf.constant(batch, tf.float32), tf.constant(age), tf.constant(female))))
             if not np.isfinite(losses[-1]):
-                raise CannotTrain(
-                    f"the loss is no number in epoch {epoch}, step {start // self._settings.batch}; "
-                    "lower --block-rate and --head-rate"
-                )
+                step = start // self._settings.batch
+                raise CannotTrain(f"the loss is no number in epoch {epoch}, step {step}; {_LOWER_RATES}")
             advance(1)
         return float(np.mean(losses))
 
@@ -184,7 +186,9 @@ class Trainer:
         return before
 
     def _state(self) -> list:
-        return [*self._variables, *self._means, *(v for _, optimizer in self._groups for v in optimizer.variables)]
+        optimizers = [variable for _, optimizer in self._groups for variable in optimizer.variables]
+        dropout = self._network.tail.non_trainable_variables  # the state of its random numbers
+        return [*self._variables, *self._means, *optimizers, *dropout]
 
     def _save(self, checkpoint: Path, history: list[dict], best: list[np.ndarray]) -> None:
         """Whole or not at all: a kill while it's written leaves the one before."""
@@ -198,11 +202,14 @@ class Trainer:
     def _resume(self, checkpoint: Path) -> tuple[list[dict], list[np.ndarray]]:
         if not checkpoint.exists():
             return [], [variable.numpy() for variable in self._variables]
-        with np.load(checkpoint, allow_pickle=False) as stored:
-            for index, variable in enumerate(self._state()):
-                variable.assign(stored[f"state-{index}"])
-            history = json.loads(str(stored["history"]))
-            return history, [stored[f"best-{index}"] for index in range(len(self._variables))]
+        try:
+            with np.load(checkpoint, allow_pickle=False) as stored:
+                for index, variable in enumerate(self._state()):
+                    variable.assign(stored[f"state-{index}"])
+                history = json.loads(str(stored["history"]))
+                return history, [stored[f"best-{index}"] for index in range(len(self._variables))]
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise CannotTrain(f"{checkpoint}: can't be gone on from, remove it to begin again: {error}") from error
 
 
 def _stalled(history: list[dict], patience: int) -> bool:

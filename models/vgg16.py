@@ -25,6 +25,7 @@ _HIDDEN = 192
 _DROPOUT = 0.4
 _LAST_BLOCK = 5
 _BATCH = 64
+_DEEPEST_GROUP = 8
 SMALLEST_HALF = 1024  # weights with fewer numbers stay float32
 
 LayerWeights = dict[str, list[np.ndarray]]  # by layer name: kernel [height, width, in, out], bias [out]
@@ -56,7 +57,7 @@ class Network:
             answers = self.tail.predict_on_batch(self.frozen.predict_on_batch(crops))
             age, spread = recipes.read_age(self.recipe, answers["age"])
             gender = [answers["gender"][:, 0]] if "gender" in answers else []
-            parts.append([age.numpy(), spread.numpy(), *gender])
+            parts.append([np.asarray(age), np.asarray(spread), *gender])
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         return RawAnswers(columns[0], columns[1], columns[2] if len(columns) == 3 else None)
 
@@ -187,21 +188,29 @@ def _weights_of(trunk: keras.Model) -> LayerWeights:
 
 
 def _refuse_links(path: Path) -> None:
+    """What an HDF5 file can take from elsewhere on the machine: links, and arrays whose numbers lie in other files."""
     try:
         with h5py.File(path, "r") as file:
-            if any(not isinstance(link, h5py.HardLink) for link in _links(file)):
-                raise BadModel(f"{path}: has links in it; only plain weights are loaded")
-    except OSError as error:
+            if any(map(_leads_elsewhere, _members(file, depth=0))):
+                raise BadModel(f"{path}: has links or outside data in it; only plain weights are loaded")
+    except (OSError, RuntimeError) as error:
         raise BadModel(f"{path}: can't be read as weights: {error}") from error
 
 
-def _links(group: h5py.Group) -> Iterator[object]:
+def _members(group: h5py.Group, depth: int) -> Iterator[object]:
+    """Everything below a group: objects, and in place of links, the links."""
     for name in group:
         link = group.get(name, getlink=True)
-        yield link
-        inside = group[name] if isinstance(link, h5py.HardLink) else None
-        if isinstance(inside, h5py.Group):
-            yield from _links(inside)
+        member = group[name] if isinstance(link, h5py.HardLink) else link
+        yield member
+        if isinstance(member, h5py.Group) and depth < _DEEPEST_GROUP:  # a group may lie in itself
+            yield from _members(member, depth + 1)
+
+
+def _leads_elsewhere(member: object) -> bool:
+    if isinstance(member, h5py.Dataset):
+        return bool(member.external) or member.is_virtual
+    return not isinstance(member, h5py.Group)
 
 
 @contextmanager

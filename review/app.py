@@ -23,10 +23,9 @@ def main(arguments: list[str]) -> None:
     """Shows the page that the address names, for the workspace that the command line names."""
     import streamlit as st
 
-    from models.contract import BadModel
     from review.words import plain
-    from storage.registry import UnknownModel
-    from storage.workspace import BadWorkspace, existing_workspace
+    from storage.refusal import Refusal
+    from storage.workspace import existing_workspace
 
     st.set_page_config(page_title="Faceline", page_icon=":material/face:", layout="wide")
     st.logo(_MARK, size="large")
@@ -34,7 +33,7 @@ def main(arguments: list[str]) -> None:
         workspace = existing_workspace(arguments[0] if arguments else "./workspace")
         _navigation(workspace).run()
         st.sidebar.caption(_NOTE)
-    except (BadWorkspace, UnknownModel, BadModel) as error:
+    except Refusal as error:
         st.error(plain(str(error)), icon=":material/error:")
 
 

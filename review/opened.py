@@ -2,8 +2,6 @@
 
 Streamlit runs a page anew at each click; loading VGG16 takes about half a second and starting the processes two."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -15,7 +13,7 @@ from storage.reviews import Reviews, open_reviews
 from storage.settings import FaceMode
 from storage.workspace import BadWorkspace, Workspace
 from tasks.extract import Ask, Looked
-from tasks.predict import Prediction, photo_readers, predict
+from tasks.predict import photo_readers
 from tasks.spread import Spread
 
 _PHOTO_PROCESSES = 2  # a page waits for a few photos, not for a folder
@@ -23,19 +21,10 @@ _PHOTO_PROCESSES = 2  # a page waits for a few photos, not for a folder
 
 @dataclass(frozen=True)
 class Readers:
-    """Processes that read photos, the one thread that speaks to them, and what ends both.
-
-    Linux ends those processes with the thread that started them (PR_SET_PDEATHSIG), and Streamlit runs each click in
-    a thread of its own: without a thread that stays, they would be gone at the second photo."""
+    """Processes that read photos, and what ends them."""
 
     photos: Spread[Ask, Looked]
-    thread: ThreadPoolExecutor
     ending: ExitStack
-
-    def predict(self, contents: Sequence[bytes], model: OnnxModel) -> list[Prediction]:
-        """One prediction a photo, in order. Raises BadModel."""
-        asks = [Ask(content=content) for content in contents]
-        return self.thread.submit(predict, asks, self.photos, model).result()
 
 
 def reviews_of(workspace: Workspace) -> Reviews | None:
@@ -61,9 +50,9 @@ def model_named(workspace: Workspace, name: str) -> OnnxModel:
     return _model(version.model_hash, version)
 
 
-def readers_for(model: OnnxModel, faces: FaceMode) -> Readers:
+def readers_for(model: OnnxModel, faces: FaceMode) -> Spread[Ask, Looked]:
     """Raises NoDetector."""
-    return _readers(model.hash, faces, model)
+    return _readers(model.hash, faces, model).photos
 
 
 @st.cache_resource(max_entries=4)
@@ -78,10 +67,8 @@ def _model(model_hash: str, _version: Version) -> OnnxModel:
 
 @st.cache_resource(max_entries=2, show_spinner="Starting", on_release=lambda readers: readers.ending.close())
 def _readers(model_hash: str, faces: FaceMode, _model: OnnxModel) -> Readers:
-    with ExitStack() as stack:
-        thread = stack.enter_context(ThreadPoolExecutor(1))
-        photos = stack.enter_context(photo_readers(_model, faces, workers=_PHOTO_PROCESSES))
-        return Readers(photos, thread, stack.pop_all())
+    ending = ExitStack()
+    return Readers(ending.enter_context(photo_readers(_model, faces, workers=_PHOTO_PROCESSES)), ending)
 
 
 def _shipped() -> Version | None:

@@ -15,12 +15,13 @@ from storage.schemas import FileStatus
 from storage.settings import FaceMode
 from storage.workspace import Workspace
 from tasks.decode import decode
-from tasks.predict import Judged, Prediction
+from tasks.extract import Ask
+from tasks.predict import Judged, Prediction, predict
 
 LARGEST_MB = 20
 _FORMATS = ["jpg", "jpeg", "png", "webp", "avif", "bmp", "tif", "tiff", "gif", "jp2"]
-_TABLE_WIDTH = 450  # pixels; beside an upright photo, below a wide one
-_WIDEST, _HIGHEST = 920, 560  # pixels of the page that a picture takes at most
+_TABLE_WIDTH = 450  # pixels; beside an upright or square photo, below a wide one
+_WIDE, _UPRIGHT = 920, 480  # pixels of the page's width that a picture takes at most
 _MOST_PIXELS = 100_000_000
 _FACES: dict[str, FaceMode] = {"find faces": "detect", "the picture is one face": "whole"}
 
@@ -76,7 +77,8 @@ def _try_all(photos: list[UploadedFile], model: OnnxModel, faces: FaceMode) -> l
     new = {key: photo.getvalue() for key, photo in zip(keys, photos, strict=True) if key not in before}
     if new:
         with st.spinner("Looking for faces"):
-            predictions = readers_for(model, faces).predict(list(new.values()), model)
+            asks = [Ask(content=content) for content in new.values()]
+            predictions = predict(asks, readers_for(model, faces), model)
         drawn = [_drawn(content, answer) for content, answer in zip(new.values(), predictions, strict=True)]
         before = before | dict(zip(new, drawn, strict=True))
     st.session_state["tried"] = {key: before[key] for key in keys}
@@ -89,7 +91,7 @@ def _drawn(content: bytes, prediction: Prediction) -> Tried:
         return Tried(prediction, None)
     photo = decode(content, max_pixels=_MOST_PIXELS, decode_side=CANVAS_SIDE)
     drawn = with_faces(photo, prediction.faces)
-    return Tried(prediction, as_jpeg(drawn), min(_WIDEST, round(_HIGHEST * drawn.width / drawn.height)))
+    return Tried(prediction, as_jpeg(drawn), _WIDE if drawn.width > drawn.height else _UPRIGHT)
 
 
 def _show(name: str, tried: Tried) -> None:

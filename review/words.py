@@ -12,7 +12,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&^=\"'])")
 _SELF_LINKING = re.compile(r"([:@]|[wW]{3}(?=\\?\.))")
 _WORD_JOINER = "\u2060"  # no width; breaks `:icon:`, addresses and e-mail, which Streamlit finds after unescaping
 _NEARLY_SURE = 0.95
-_LONGEST_NAME = 17
+_LONGEST_NAME = 15
 
 
 def plain(text: str) -> str:

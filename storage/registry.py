@@ -11,12 +11,13 @@ from typing import cast
 
 from upath import UPath
 
+from storage.refusal import Refusal
 from storage.workspace import Workspace, now, write_whole
 
 PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
 
 
-class UnknownModel(Exception):
+class UnknownModel(Refusal):
     """No such version, or its file isn't the one that was registered."""
 
 

@@ -49,7 +49,7 @@ class Finding(Frozen):
 class PhotoSettings(StageSettings):
     folders: CliPositionalArg[list[str]] = Field(min_length=1, description="folders of photos, searched recursively")
     faces: FaceMode = Field(default="detect", description="find faces, or take each picture as one face")
-    detector: DetectorName = Field(default="centerface", description="yunet needs --detector-model or --fetch-detector")
+    detector: DetectorName = Field(default="centerface", description="yunet needs its model file too")
     detector_model: str | None = Field(default=None, description="file of YuNet's model")
     fetch_detector: bool = Field(default=False, description="download YuNet from its publisher, checked by SHA-256")
     detect_side: int = Field(

@@ -20,6 +20,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from filelock import FileLock, Timeout
 from upath import UPath
 
+from storage.refusal import Refusal
 from storage.schemas import KEYS, TABLES
 
 MARKER = "faceline-workspace.json"
@@ -27,7 +28,7 @@ _LAYOUT_VERSION = 1
 _NO_STATISTICS = {"delta.dataSkippingNumIndexedCols": "0"}
 
 
-class BadWorkspace(Exception):
+class BadWorkspace(Refusal):
     """The workspace can't be opened, read or written; the message names it and says what to do."""
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import polars as pl
 
+from storage.refusal import Refusal
 from storage.reviews import Reviews
 from storage.schemas import FileStatus, LabelStatus
 from storage.workspace import Workspace
@@ -15,12 +16,13 @@ from tasks.crop import decode_crops
 from tasks.split import draw_sides, groups_of
 
 logger = logging.getLogger(__name__)
+SIDES = ("train", "val", "test")
 AUGMENTATION = "1"  # raise it when `augment` changes what it gives
 _FACE_COLUMNS = ["file_hash", "face_index", "fingerprint", "width", "height", "crop", "crop_hash"]
 _LABEL_COLUMNS = ["file_hash", "label_source", "subject_id", "age", "gender", "groups", "label_status"]
 
 
-class NothingToLearn(Exception):
+class NothingToLearn(Refusal):
     """The labelled faces can't teach anything; the message says why and what is missing."""
 
 
@@ -92,11 +94,20 @@ def labelled_faces(workspace: Workspace, reviews: Reviews | None, min_face_side:
 
 
 def with_sides(dataset: Dataset) -> Dataset:
-    """Sides from the labels' `split` column where they have one, else drawn so that no person is on two of them."""
+    """Sides from the labels' `split` column where they have one, else drawn so that no person is on two of them.
+    Raises NothingToLearn where that column says something else than train, val and test."""
     rows = dataset.rows
     given = [dict(groups or {}).get("split") for groups in rows["groups"].to_list()]
+    if strangers := set(given) - {None, *SIDES}:
+        raise NothingToLearn(
+            f"the labels' split column says {sorted(map(str, strangers))[:3]}; it may say {', '.join(SIDES)}"
+        )
     if rows.is_empty() or all(side is not None for side in given):
         return Dataset(rows.with_columns(side=pl.Series(given, dtype=pl.String)), dataset.left_out)
+    if any(given):
+        logger.warning(
+            "the labels' split column is left aside: %d of %d faces have none", given.count(None), len(given)
+        )
     groups = groups_of(rows["subject_id"].to_list(), rows["crop"].to_list())
     drawn = draw_sides(groups)
     return Dataset(rows.with_columns(side=pl.Series(drawn, dtype=pl.String)), dataset.left_out)
@@ -164,12 +175,13 @@ def _apply_reviews(photos: pl.DataFrame, reviews: Reviews | None) -> pl.DataFram
     said = said.select("file_hash", "verdict", said_age="age", said_gender="gender")
     joined = photos.join(said, on="file_hash", how="left")
     corrected = pl.col("verdict") == "corrected"
+    answered = pl.col("said_age").is_not_null() | (
+        pl.col("label_status").is_null() & pl.col("said_gender").is_not_null()
+    )
     return joined.with_columns(
         age=pl.when(corrected).then(pl.coalesce("said_age", "age")).otherwise("age"),
         gender=pl.when(corrected).then(pl.coalesce("said_gender", "gender")).otherwise("gender"),
-        label_status=pl.when(corrected & pl.col("said_age").is_not_null())
-        .then(pl.lit(str(LabelStatus.OK)))
-        .otherwise("label_status"),
+        label_status=pl.when(corrected & answered).then(pl.lit(str(LabelStatus.OK))).otherwise("label_status"),
     )
 
 

@@ -147,7 +147,7 @@ def _kind(content: bytes) -> str:
         raise BadPhoto(FileStatus.NOT_AN_IMAGE, "a HEIF or video container, which isn't read; convert it to JPEG")
     for signature, kind in _KNOWN_BUT_NOT_READ.items():
         if content.startswith(signature):
-            raise BadPhoto(FileStatus.NOT_AN_IMAGE, f"a {kind} file, which isn't read; convert it to JPEG or PNG")
+            raise BadPhoto(FileStatus.NOT_AN_IMAGE, f"{kind}, which isn't read; convert it to JPEG or PNG")
     raise BadPhoto(FileStatus.NOT_AN_IMAGE, f"its first bytes ({content[:8].hex(' ')}) are of no image format")
 
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pooch
 
+from storage.refusal import Refusal
 from storage.settings import DetectorName
 
 YUNET_URL = (
@@ -24,7 +25,7 @@ YUNET_SHA256 = "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0
 _OVERLAP = 0.3  # two boxes with a larger intersection over union are one face
 
 
-class NoDetector(Exception):
+class NoDetector(Refusal):
     """The detector asked for isn't on this machine; the message says how to get it."""
 
 
@@ -81,16 +82,22 @@ def file_hash(path: Path) -> str:
 def make_detector(name: DetectorName, model: Path, min_score: float) -> Detect:
     """Builds a detector in the process that will run it. Raises NoDetector for a file that isn't its model."""
     try:
-        match name:
-            case "haar":
-                return _haar(cv2.CascadeClassifier(str(model)))
-            case "centerface":
-                cv2.dnn.readNetFromONNX(str(model))  # refuse a bad file here, not at the first photo
-                return _centerface(model.read_bytes(), min_score)
-            case "yunet":
-                return _yunet(cv2.FaceDetectorYN.create(str(model), "", (320, 320), min_score, _OVERLAP, 5000))
-    except cv2.error as error:
-        raise NoDetector(f"{model}: not a model of {name}: {error}") from error
+        detect = _built(name, model, min_score)
+        detect(np.zeros((64, 64, 3), np.uint8))  # refuse a wrong file here, not at every photo
+    except (cv2.error, SystemError, OSError, ValueError) as error:  # SystemError: what OpenCV's cascades raise
+        reason = " ".join(str(error).split())
+        raise NoDetector(f"{model}: not a model of {name}: {reason}") from error
+    return detect
+
+
+def _built(name: DetectorName, model: Path, min_score: float) -> Detect:
+    match name:
+        case "haar":
+            return _haar(cv2.CascadeClassifier(str(model)))
+        case "centerface":
+            return _centerface(model.read_bytes(), min_score)
+        case "yunet":
+            return _yunet(cv2.FaceDetectorYN.create(str(model), "", (320, 320), min_score, _OVERLAP, 5000))
 
 
 def find_faces(pixels: np.ndarray, detect: Detect, longest_side: int) -> list[Box]:
@@ -100,7 +107,10 @@ def find_faces(pixels: np.ndarray, detect: Detect, longest_side: int) -> list[Bo
     if factor < 1:
         size = [max(1, round(side * factor)) for side in pixels.shape[1::-1]]
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    boxes = [box.scaled(1 / factor) for box in detect(small)]
+    # On pictures one pixel high or wide, YuNet gives boxes with infinite sides.
+    boxes = [
+        box.scaled(1 / factor) for box in detect(small) if np.isfinite([box.x, box.y, box.width, box.height]).all()
+    ]
     return sorted(boxes, key=lambda box: box.width * box.height, reverse=True)
 
 

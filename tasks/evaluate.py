@@ -84,7 +84,8 @@ def compare(truth: Truth, champion: Answers, challenger: Answers) -> dict[str, f
     known = ~np.isnan(truth.age)
     gained = (np.abs(challenger.age - truth.age) - np.abs(champion.age - truth.age))[known]
     low, high = _interval(gained) or (float("nan"), float("nan"))
-    figures = {"faces": float(len(gained)), "age_mae_change": float(gained.mean()), "low": low, "high": high}
+    change = float(gained.mean()) if len(gained) else float("nan")
+    figures = {"faces": float(len(gained)), "age_mae_change": change, "low": low, "high": high}
     labelled = ~np.isnan(truth.female)
     if champion.female is not None and challenger.female is not None and labelled.any():
         before, after = (_right_gender(truth, answers)[labelled].mean() for answers in (champion, challenger))

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from storage.refusal import Refusal
 from storage.schemas import FileStatus
 from storage.workspace import Workspace
 
 
-class BadFolder(Exception):
+class BadFolder(Refusal):
     """The folder to work on is missing, isn't a folder, or can't be listed."""
 
 

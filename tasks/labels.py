@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from storage.refusal import Refusal
 from storage.schemas import LONGEST_LIFE_YEARS, LabelStatus
 from storage.workspace import Workspace, now, rows_of
 
@@ -26,7 +27,7 @@ _PATH_COLUMNS = ("path", "file")
 _GENDERS = {"female": "female", "f": "female", "woman": "female", "male": "male", "m": "male", "man": "male"}
 
 
-class BadLabels(Exception):
+class BadLabels(Refusal):
     """A label table that can't be used: missing, unreadable, or without the columns that it needs."""
 
 
@@ -164,6 +165,7 @@ def _checked(label: Label, name: str) -> Label:
 def _read_table(path: Path) -> dict[str, Label]:
     try:
         frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+        frame = frame.with_columns(pl.all().cast(pl.String))
     except FileNotFoundError as error:
         raise BadLabels(f"{path}: there is no such label table (or give wiki, or utkface)") from error
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -175,7 +177,7 @@ def _read_table(path: Path) -> dict[str, Label]:
             + ", ".join(frame.columns)
         )
     labels: dict[str, Label] = {}
-    for row in frame.with_columns(pl.all().cast(pl.String)).iter_rows(named=True):
+    for row in frame.iter_rows(named=True):
         name = row.pop(key)
         if name is None:
             raise BadLabels(f"{path}: a row has no {key}")

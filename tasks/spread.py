@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
+from storage.refusal import Refusal
 from storage.schemas import FileStatus
 
 _PR_SET_PDEATHSIG = 1
@@ -38,7 +39,7 @@ class Lost:
     reason: str
 
 
-class NoWorkers(Exception):
+class NoWorkers(Refusal):
     """Worker processes end before they answer anything."""
 
 

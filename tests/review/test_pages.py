@@ -9,17 +9,19 @@ from storage.reviews import open_reviews
 from storage.workspace import Workspace, open_workspace
 from tests.review.conftest import MARKUP_NAME
 
-
-def _show(name: str, root: str) -> None:
-    import importlib
-
+# Guarded like app.py: the processes that read photos import the main file again.
+_SCRIPT = """
+if __name__ == "__main__":
+    from review import {name}
     from storage.workspace import existing_workspace
 
-    importlib.import_module(f"review.{name}").page(existing_workspace(root))
+    {name}.page(existing_workspace({root!r}))
+"""
 
 
 def _page(name: str, workspace: Workspace, **address: str) -> AppTest:
-    app = AppTest.from_function(_show, kwargs={"name": name, "root": str(workspace.root)}, default_timeout=60)
+    script = _SCRIPT.format(name=name, root=str(workspace.root))
+    app = AppTest.from_string(script, default_timeout=60)
     for key, value in address.items():
         app.query_params[key] = value
     app.run()
@@ -61,7 +63,7 @@ def test_a_correction_is_stored_and_shown(scored: Workspace) -> None:
     app = _page("gallery", scored, path="collins")
     app.text_input(key="reviewer").set_value("Ada").run()
     app.number_input[0].set_value(43)
-    app.button[1].click().run()
+    next(button for button in app.button if button.label == "Save").click().run()
     assert not app.exception
     [review] = open_reviews(scored).newest().to_dicts()
     assert (review["verdict"], review["age"]) == ("corrected", 43)

@@ -60,7 +60,7 @@ def test_a_probability_is_said_in_words(female: float | None, words: str, share:
 
 
 def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
-    assert short_path("album/Somebody_With_A_Long_Name_0001.jpg") == "Somebody…0001.jpg"
+    assert short_path("album/Somebody_With_A_Long_Name_0001.jpg") == "Somebod…001.jpg"
 
 
 def test_a_correction_without_particulars_says_wrong() -> None:

@@ -168,3 +168,10 @@ def test_a_run_whose_notes_are_damaged_is_refused_by_name(tmp_path: Path) -> Non
     (opened.runs / "train-1" / "settings.json").write_text("{")
     with pytest.raises(BadWorkspace, match=r"settings\.json"):
         queries.training_runs(opened)
+
+
+def test_a_row_that_was_doubled_shows_as_one_card(workspace: Workspace) -> None:
+    """Two cards of one face would give two forms of one key, and Streamlit an error instead of the page."""
+    again = workspace.scan("scores").filter(pl.col("age") == 20).collect().to_arrow()
+    workspace.append("scores", again)
+    assert _paths(workspace) == ["ann.jpg", "bob.jpg", "sam.jpg"]

@@ -3,13 +3,17 @@
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -275,17 +279,34 @@ def test_every_column_of_a_crop_is_plain_in_parquet(workspace: Workspace) -> Non
     assert "RLE_DICTIONARY" not in column.encodings
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An S3 bucket on a real endpoint on loopback (moto's server), as the environment tells of a real one."""
-    import boto3
-    from moto.server import ThreadedMotoServer
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The address of a real S3 endpoint on loopback (moto's). In a process of its own: deltalake holds the
+    interpreter's lock while it waits for an answer."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
+    )
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends and not _listens(port):
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    server.kill()
+    server.wait()
 
-    server = ThreadedMotoServer("127.0.0.1", 0)
-    server.start()
-    host, port = server.get_host_and_port()
+
+def _listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty workspace in a bucket, with the environment that tells of a real one."""
     for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_ALLOW_HTTP": "true",
         "AWS_ACCESS_KEY_ID": "of-the-test",
         "AWS_SECRET_ACCESS_KEY": "of-the-test",
@@ -293,9 +314,10 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "eu-central-1",
     }.items():
         monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="faces", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    yield "s3://faces/archive"
-    server.stop()
+    name = f"faces-{os.urandom(4).hex()}"
+    place: dict[str, Any] = {"LocationConstraint": "eu-central-1"}
+    boto3.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=place)
+    return f"s3://{name}/archive"
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def answers(pool: Pool, deeds: list[Deed]) -> list[Deed | FileStatus]:
 
 
 def pids(pool: Pool) -> set[int]:
-    return {answer[1] for _, answer in pool.each([("sleep", 0.05)] * 20) if not isinstance(answer, Lost)}
+    return {answer[1] for _, answer in pool.each([("sleep", 0.04)] * 8) if not isinstance(answer, Lost)}
 
 
 def is_alive(pid: int) -> bool:
@@ -54,7 +55,7 @@ def importable_workers() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def pool(importable_workers: None) -> Iterator[Pool]:
-    with pool_of(2, timeout_s=2) as shared:
+    with pool_of(2, timeout_s=1) as shared:
         yield shared
 
 
@@ -135,26 +136,38 @@ def test_a_pool_that_was_left_takes_no_more_work() -> None:
         list(own.each(QUICK))
 
 
-def kill_at_random(ours: set[int], kills: int, stop: threading.Event) -> None:
-    """SIGKILL to a random worker that isn't among `ours`, also to one that is only just starting."""
-    chance = random.Random(0)
-    while kills and not stop.wait(0.25):
-        strangers = [child.pid for child in multiprocessing.active_children() if child.pid not in ours]
-        if strangers:
-            os.kill(chance.choice(strangers), signal.SIGKILL)
-            kills -= 1
+@contextmanager
+def killing(every_s: float) -> Iterator[list[int]]:
+    """SIGKILL to a random worker again and again, also to one that is only just starting. Gives those it killed;
+    workers that run when it begins are left alone."""
+    chance, ours, stop = random.Random(0), {child.pid for child in multiprocessing.active_children()}, threading.Event()
+    killed: list[int] = []
 
+    def kill() -> None:
+        while not stop.wait(every_s):
+            strangers = [child.pid for child in multiprocessing.active_children() if child.pid not in ours]
+            if strangers:
+                killed.append(chance.choice(strangers) or 0)
+                os.kill(killed[-1], signal.SIGKILL)
 
-@pytest.mark.parametrize(("deeds", "kills"), [(100, 3), pytest.param(1000, 20, marks=pytest.mark.slow)])
-def test_workers_killed_at_random_lose_nothing(deeds: int, kills: int) -> None:
-    ours = {child.pid for child in multiprocessing.active_children()}
-    wanted: list[Deed] = [("sleep", 0.02 + index / 1e7) for index in range(deeds)]
-    stop = threading.Event()
-    with pool_of(2) as own, ThreadPoolExecutor(1) as threads:
-        killer = threads.submit(kill_at_random, ours, kills, stop)
-        assert answers(own, wanted) == wanted
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield killed
+    finally:
         stop.set()
-        killer.result()
+        killer.join()
+
+
+@pytest.mark.parametrize(
+    ("deeds", "every_s", "kills"), [(150, 1.0, 1), pytest.param(2000, 1.2, 15, marks=pytest.mark.slow)]
+)
+def test_workers_killed_at_random_lose_nothing(deeds: int, every_s: float, kills: int) -> None:
+    wanted: list[Deed] = [("sleep", 0.02 + index / 1e7) for index in range(deeds)]
+    with killing(every_s) as killed, pool_of(2) as own:
+        found = answers(own, wanted)
+    assert len(killed) >= kills
+    assert found == wanted
 
 
 def test_a_parent_that_is_killed_leaves_no_worker() -> None:

@@ -1,0 +1,160 @@
+"""A training run keeps its best, goes on where it was stopped, and doesn't learn from what isn't known.
+Slow: TensorFlow. The network is VGG16's tail, on features of a few made-up faces."""
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.contract import CannotTrain
+from storage.settings import Recipe, Targets, TrainSettings
+
+if TYPE_CHECKING:
+    from models.fit import Targets as Truths
+    from models.vgg16 import Network
+
+pytestmark = pytest.mark.slow
+FACES = 24
+FEATURES = [
+    np.random.default_rng(copy).normal(0, 1, (FACES, 8, 8, 512)).clip(0).astype(np.float16) for copy in range(2)
+]
+ALL_KINDS = list(itertools.product(("age+gender", "age"), ("distribution", "classic")))
+
+
+def settings_of(**changed) -> TrainSettings:
+    values = {"epochs": 3, "batch": 8, "patience": 9, "head_rate": 1e-3, "block_rate": 1e-5, "targets": "age"}
+    return TrainSettings.model_validate(values | changed)
+
+
+def network_of(settings: TrainSettings) -> "Network":
+    from models import vgg16
+    from models.fit import seed_everything
+
+    seed_everything(settings.seed)
+    return vgg16.build({}, unfrozen_blocks=1, targets=settings.targets, recipe=settings.recipe, half=False)
+
+
+def truths(**unknown: list[int]) -> "Truths":
+    from models.fit import Targets
+
+    age, female = np.linspace(5, 80, FACES, dtype=np.float32), np.arange(FACES, dtype=np.float32) % 2
+    age[unknown.get("age", [])] = np.nan
+    female[unknown.get("female", [])] = np.nan
+    return Targets(age, female)
+
+
+def trained(
+    folder: Path,
+    settings: TrainSettings,
+    targets: "Truths | None" = None,
+    features: list[np.ndarray] | None = None,
+) -> tuple["Network", pl.DataFrame]:
+    from models.fit import Split, Trainer
+
+    network = network_of(settings)
+    split = Split(np.arange(16), np.arange(16, FACES))
+    trainer = Trainer(network, targets or truths(), split, features or FEATURES, settings)
+    return network, trainer.run(folder / "checkpoint.npz", lambda steps: None)
+
+
+@pytest.mark.parametrize(("targets", "recipe"), ALL_KINDS)
+def test_every_kind_of_run_has_a_history_of_numbers(targets: Targets, recipe: Recipe, tmp_path: Path) -> None:
+    _, history = trained(tmp_path, settings_of(targets=targets, recipe=recipe, epochs=2))
+    assert history["epoch"].to_list() == [0, 1]
+    assert ("val_gender_accuracy" in history.columns) == (targets == "age+gender")
+    assert all(np.isfinite(history[column].to_numpy()).all() for column in history.columns)
+
+
+def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path: Path) -> None:
+    from models.fit import Trainer
+
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    settings = settings_of(epochs=4)
+    whole, whole_history = trained(tmp_path / "whole", settings)
+
+    class Stopped(Exception):
+        pass
+
+    def stop_in_the_third_epoch(self: Trainer, epoch: int, advance: object) -> float:
+        if epoch == 2:
+            raise Stopped
+        return run_epoch(self, epoch, advance)  # pyright: ignore[reportArgumentType]
+
+    run_epoch = Trainer._epoch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_epoch", stop_in_the_third_epoch)
+        with pytest.raises(Stopped):
+            trained(tmp_path / "stopped", settings)
+    resumed, history = trained(tmp_path / "stopped", settings)
+    assert history["val_loss"].to_list() == pytest.approx(whole_history["val_loss"].to_list(), rel=1e-4)
+    for one, other in zip(whole.tail.get_weights(), resumed.tail.get_weights(), strict=True):
+        assert np.allclose(one, other, atol=1e-5)
+
+
+def test_the_best_epoch_is_kept_and_not_the_last(tmp_path: Path) -> None:
+    """Rates so large that it only gets worse after the first epochs."""
+    from models.fit import Split, Trainer
+
+    settings = settings_of(epochs=4, head_rate=0.03, block_rate=1e-3)
+    network, history = trained(tmp_path, settings)
+    again = Trainer(network, truths(), Split(np.arange(16), np.arange(16, FACES)), FEATURES, settings)
+    assert again.validate()["val_loss"] == pytest.approx(min(history["val_loss"]), rel=1e-4)
+
+
+def test_it_stops_when_it_gets_no_better(tmp_path: Path) -> None:
+    _, history = trained(tmp_path, settings_of(epochs=12, patience=1, head_rate=0.03, block_rate=1e-3))
+    losses = history["val_loss"].to_list()
+    assert len(losses) < 12
+    assert len(losses) - 1 - losses.index(min(losses)) == 1
+
+
+def test_faces_of_unknown_age_or_gender_teach_the_rest(tmp_path: Path) -> None:
+    unknown = truths(age=[0, 3, 17], female=[1, 3, 18])
+    _, history = trained(tmp_path, settings_of(targets="age+gender"), unknown)
+    assert np.isfinite(history.select("loss", "val_loss", "val_age_mae", "val_gender_accuracy").to_numpy()).all()
+
+
+def test_an_unknown_label_costs_nothing() -> None:
+    import tensorflow as tf
+
+    from models import recipes
+
+    answers = {"age": tf.zeros((2, 117)), "gender": tf.zeros((2, 1))}
+    loss = recipes.loss("distribution", answers, tf.constant([np.nan, 30.0]), tf.constant([np.nan, 1.0])).numpy()
+    assert loss[0] == 0
+    assert loss[1] > 0
+
+
+def test_a_run_of_one_step_that_goes_astray_is_ended(tmp_path: Path) -> None:
+    """Its training loss was still a number: only validation tells."""
+    with pytest.raises(CannotTrain, match="the validation loss is no number after epoch 0"):
+        trained(tmp_path, settings_of(recipe="classic", batch=16, epochs=1, head_rate=1e30, block_rate=1e30))
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_says_where(tmp_path: Path) -> None:
+    with pytest.raises(CannotTrain, match=r"in epoch 0, step 1; lower --block-rate"):
+        trained(tmp_path, settings_of(recipe="classic", epochs=9, head_rate=1e20, block_rate=1e20))
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"text"], ids=["empty", "cut", "text"])
+def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.npz").write_bytes(content)
+    with pytest.raises(CannotTrain, match=r"checkpoint\.npz"):
+        trained(tmp_path, settings_of())
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    import tensorflow as tf
+
+    from models.fit import check_device
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(CannotTrain, match="no GPU"):
+        check_device("gpu")
+    assert check_device("auto") == "CPU"

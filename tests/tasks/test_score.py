@@ -1,0 +1,175 @@
+"""Each face gets its own answer, or none at all."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models.contract import About, Answers, BadModel
+from models.session import OnnxModel
+from storage.schemas import SCORES
+from storage.workspace import BadWorkspace, Workspace, open_workspace
+from tasks.crop import decode_crops, encode_crop
+from tasks.score import faces_with_crops, in_batches, quality, score_faces, unscored
+from tests.rows import FINGERPRINT, content_hash, face_row, faces, file_row, files, score_row, scores
+
+
+class ShortModel:
+    """Stands in for a broken model: it forgets the last face."""
+
+    hash, version, provider = "s" * 64, "short", "CPUExecutionProvider"
+    about = About(
+        targets="age", recipe="classic", detector="haar", margin=0, data_hash="", licence="none: a test's", metrics={}
+    )
+
+    def __call__(self, crops: np.ndarray) -> Answers:
+        ages = np.full(len(crops) - 1, 30, np.float32)
+        return Answers(ages, ages - 5, ages + 5, None)
+
+
+class AgeOnlyModel(ShortModel):
+    """Stands in for a model that was trained for age alone."""
+
+    def __call__(self, crops: np.ndarray) -> Answers:
+        ages = crops.mean(axis=(1, 2, 3)).astype(np.float32) / 4
+        return Answers(ages, ages - 5, ages + 5, None)
+
+
+@pytest.fixture
+def model(model_file: Path) -> OnnxModel:
+    return OnnxModel(model_file.read_bytes(), "tiny", "cpu", batch=4)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return open_workspace(str(tmp_path / "workspace"))
+
+
+def grey(value: int) -> bytes:
+    return encode_crop(np.full((128, 128, 3), value, np.uint8))
+
+
+def keys_of(frame: pl.DataFrame) -> set[tuple]:
+    return set(frame.select("file_hash", "face_index").rows())
+
+
+def test_every_face_gets_its_own_answer(model: OnnxModel) -> None:
+    values = [10, 200, 90, 250, 0, 130, 60]
+    rows = score_faces(faces(*(face_row(f"{value}.jpg", crop=grey(value)) for value in values)), model, "run")
+    assert rows["age"].to_pylist() == pytest.approx([value / 4 for value in values], abs=0.3)
+    assert rows["file_hash"].to_pylist() == [content_hash(f"{value}.jpg") for value in values]
+
+
+def test_a_row_says_what_scored_it(model: OnnxModel) -> None:
+    (row,) = score_faces(faces(face_row("a.jpg", 3)), model, "run-7").to_pylist()
+    assert {name: row[name] for name in ("face_index", "model_hash", "model_version", "provider", "run_id")} == {
+        "face_index": 3,
+        "model_hash": model.hash,
+        "model_version": "tiny",
+        "provider": "CPUExecutionProvider",
+        "run_id": "run-7",
+    }
+
+
+def test_scores_are_those_of_the_stored_crop(model: OnnxModel) -> None:
+    row = face_row("a.jpg")
+    (scored,) = score_faces(faces(row), model, "run").to_pylist()
+    assert scored["age"] == pytest.approx(decode_crops([row["crop"]]).mean() / 4, abs=1e-3)
+
+
+def test_no_faces_give_no_rows(model: OnnxModel) -> None:
+    assert score_faces(faces(), model, "run").equals(SCORES.empty_table())
+
+
+def test_a_model_that_forgets_a_face_is_refused() -> None:
+    with pytest.raises(BadModel, match="3 faces, 2 answers"):
+        score_faces(faces(*(face_row(f"{index}.jpg") for index in range(3))), ShortModel(), "run")
+
+
+def test_a_model_of_age_alone_leaves_gender_null() -> None:
+    rows = score_faces(faces(face_row("a.jpg"), face_row("b.jpg")), AgeOnlyModel(), "run")
+    assert rows["female"].to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("score", "sharp", "side", "expected"),
+    [
+        (1, 1000, 200, 1),
+        (0.6, 1000, 200, 0.6),
+        (1, 25, 200, 0.25),
+        (1, 1000, 16, 0.25),
+        (1, 0, 0, 0),
+        (1.2, 1e9, 1e9, 1),
+    ],
+)
+def test_quality_is_the_least_of_its_parts_from_0_to_1(
+    score: float, sharp: float, side: float, expected: float
+) -> None:
+    assert quality(np.array([score]), np.array([sharp]), np.array([side])) == pytest.approx([expected])
+
+
+def test_a_detector_without_scores_does_not_lower_quality(model: OnnxModel) -> None:
+    rows = score_faces(faces(face_row("a.jpg", detector_score=None, width=90.0, height=90.0)), model, "run")
+    assert rows["quality"].to_pylist() == [1.0]
+
+
+def fill(workspace: Workspace, *names: str, **changed) -> None:
+    workspace.append("files", files(*(file_row(name, **changed) for name in names)))
+    workspace.append("faces", faces(*(face_row(name, index) for name in names for index in (0, 1))))
+
+
+def test_what_this_model_scored_is_not_scored_again(workspace: Workspace) -> None:
+    fill(workspace, "a.jpg", "b.jpg")
+    workspace.append("scores", scores(score_row("a.jpg", 0), score_row("b.jpg", 1, model_hash="o" * 64)))
+    assert keys_of(unscored(workspace, ["/photos"], FINGERPRINT, "m" * 64)) == {
+        (content_hash("a.jpg"), 1),
+        (content_hash("b.jpg"), 0),
+        (content_hash("b.jpg"), 1),
+    }
+
+
+def test_faces_of_other_folders_and_other_settings_are_left_alone(workspace: Workspace) -> None:
+    fill(workspace, "a.jpg", source="/elsewhere")
+    workspace.append("files", files(file_row("b.jpg", fingerprint="0" * 16)))
+    workspace.append("faces", faces(face_row("b.jpg", fingerprint="0" * 16)))
+    assert unscored(workspace, ["/photos"], FINGERPRINT, "m" * 64).is_empty()
+
+
+def test_a_face_whose_crop_was_not_kept_cannot_be_scored(workspace: Workspace) -> None:
+    workspace.append("files", files(file_row("a.jpg")))
+    workspace.append("faces", faces(face_row("a.jpg") | {"crop": None, "crop_hash": None}))
+    assert unscored(workspace, ["/photos"], FINGERPRINT, "m" * 64).is_empty()
+
+
+def test_a_photo_at_two_paths_is_scored_once(workspace: Workspace) -> None:
+    fill(workspace, "a.jpg")
+    workspace.append("files", files(file_row("copy.jpg", file_hash=content_hash("a.jpg"))))
+    assert len(unscored(workspace, ["/photos"], FINGERPRINT, "m" * 64)) == 2
+
+
+def test_faces_come_with_their_crops(workspace: Workspace) -> None:
+    fill(workspace, "a.jpg", "b.jpg")
+    keys = pl.DataFrame(
+        {"file_hash": [content_hash("b.jpg")], "face_index": [1]}, schema_overrides={"face_index": pl.Int16}
+    )
+    found = faces_with_crops(workspace, keys, FINGERPRINT)
+    assert found["crop"].to_pylist() == [face_row("b.jpg", 1)["crop"]]
+
+
+def test_a_damaged_crop_is_never_scored(workspace: Workspace) -> None:
+    fill(workspace, "a.jpg")
+    workspace.append("files", files(file_row("b.jpg")))
+    damaged = bytearray(face_row("b.jpg")["crop"])
+    damaged[len(damaged) // 2] ^= 1
+    workspace.append("faces", faces(face_row("b.jpg") | {"crop": bytes(damaged)}))
+    keys = unscored(workspace, ["/photos"], FINGERPRINT, "m" * 64)
+    with pytest.raises(BadWorkspace, match=content_hash("b.jpg")):
+        faces_with_crops(workspace, keys, FINGERPRINT)
+
+
+def test_batches_hold_every_key_once() -> None:
+    keys = pl.DataFrame({"file_hash": [str(index) for index in range(10)]})
+    batches = list(in_batches(keys, 4))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert pl.concat(batches).equals(keys)
