@@ -6,7 +6,7 @@ a 90 % interval, and, unless the model judges age alone, `female`, a calibrated 
 an `About` as JSON under the key `faceline`."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class CannotTrain(Refusal):
 class About(Frozen):
     """What must be known of a model to use it rightly."""
 
-    contract: int = 1
+    contract: Literal[1] = 1
     targets: Targets
     recipe: Recipe
     detector: DetectorName

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.contract import CannotTrain
 from models.vgg16 import Network
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ def _compute(
     for start in range(0, faces, _BATCH):
         indices = np.arange(start, min(start + _BATCH, faces))
         features[indices] = network.frozen.predict_on_batch(crops_of(indices))
+        if not np.isfinite(features[indices]).all():
+            raise CannotTrain("the frozen blocks' answers don't fit float16: the weights given by --trunk are damaged")
         advance(len(indices))
     features.flush()
     os.replace(unfinished, file)

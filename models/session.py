@@ -40,6 +40,8 @@ class OnnxModel:
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         if not all(np.isfinite(column).all() for column in columns):
             raise BadModel(f"model {self.version}: an answer is not a number; nothing of this batch is stored")
+        if len(columns) == 4 and len(crops) and not (columns[3].min() >= 0 and columns[3].max() <= 1):
+            raise BadModel(f"model {self.version}: a probability lies outside 0 to 1; nothing of this batch is stored")
         return Answers(*columns[:3], female=columns[3] if len(columns) == 4 else None)
 
     def _run(self, crops: np.ndarray) -> list[np.ndarray]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 from storage.refusal import Refusal
 from storage.schemas import LONGEST_LIFE_YEARS, LabelStatus
 from storage.workspace import Workspace, now, rows_of
+from tasks.folder import escape
 
 logger = logging.getLogger(__name__)
 _DAYS_A_YEAR = 365.2425
@@ -181,9 +182,9 @@ def _read_table(path: Path) -> dict[str, Label]:
         name = row.pop(key)
         if name is None:
             raise BadLabels(f"{path}: a row has no {key}")
-        label = _table_label(name, row)
-        repeated = name in labels and labels[name] != label
-        labels[name] = Label(problem=f"{name}: two rows of {path.name} differ") if repeated else label
+        label, escaped = _table_label(name, row), escape(name.encode())
+        repeated = escaped in labels and labels[escaped] != label
+        labels[escaped] = Label(problem=f"{name}: two rows of {path.name} differ") if repeated else label
     return labels
 
 

@@ -1,0 +1,45 @@
+"""What the documents promise: links that lead somewhere, code that runs, dependencies that are explained."""
+
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from flows.cli import run
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text())
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_every_dependency_is_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[\[<>=;~! ]", entry)[0] for entry in project["dependencies"]}
+    table = README[README.index("| dependency |") :]
+    assert {name for name in names if name not in table} == set()
+
+
+def test_the_code_that_reads_the_tables_runs(
+    hopper: Path, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "photos").mkdir()
+    shutil.copy(hopper, tmp_path / "photos")
+    run(["score", str(tmp_path / "photos"), "--workspace", str(tmp_path / "faces"), "--model", str(model_file)])
+    block = README[README.index("    import polars as pl") : README.index("| table | one row is |")]
+    code = "\n".join(line.removeprefix("    ") for line in block.splitlines())
+    exec(code.replace("~/faces", str(tmp_path / "faces")), {})
+    assert "shape: (" in capsys.readouterr().out
+
+
+def test_the_lock_names_no_address() -> None:
+    locks = [path.read_text() for path in ROOT.glob("requirements*.lock")]
+    assert locks
+    assert not any("://" in lock for lock in locks)
