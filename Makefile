@@ -24,10 +24,11 @@ demo: install
 
 # The fast tests first: a mistake shows in the first minute.
 test: check
-	$(BIN)/python -m pytest -m "not slow" && $(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "not slow" -n auto
+	$(BIN)/python -m pytest -m slow
 
 quick: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto
 
 check: install
 	$(BIN)/ruff check .

@@ -84,7 +84,9 @@ class PhotoReader:
 
     def __init__(self, finding: Finding, detector: Path, known: Path | None) -> None:
         cv2.setNumThreads(1)  # the workers share the cores already
-        cv2.setLogLevel(0)  # what is wrong with a file is said in its row
+        cv2.utils.logging.setLogLevel(
+            cv2.utils.logging.LOG_LEVEL_SILENT
+        )  # what is wrong with a file is said in its row
         self._finding = finding
         self._known = np.load(known, mmap_mode="r") if known else np.empty(0, np.uint64)
         self._detect: Detect | None = None
