@@ -5,6 +5,7 @@ It's two people, so the fine-tune shows the steps, not a better model."""
 
 import importlib.util
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def run_demo(settings: DemoSettings) -> dict:
         trained = train_model(TrainSettings(workspace=workspace, targets="age", epochs=2, batch=8, patience=2))
         exported = export_run(ExportSettings(workspace=workspace, run=trained["run"]))
         scored = score_folders(ScoreSettings(folders=[str(photos)], model="pretrained", workspace=workspace), submit)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(_table(existing_workspace(workspace)))
     console.print(f"Look at the faces:  faceline review --workspace {workspace}")
     return {"extracted": extracted, "run": trained["run"], "version": exported["version"], "scored": scored}
@@ -103,7 +104,9 @@ def _table(workspace: Workspace) -> Table:
     scores = workspace.scan("scores").select("file_hash", "face_index", "age", "age_low", "age_high", "female")
     files = workspace.scan("files").select("path", "file_hash", "status", "detail", "face_count")
     rows = files.join(scores, on="file_hash", how="left").join(labels, on="file_hash", how="left")
-    table = Table("photo", "true age", "estimated age", "90 % interval", "gender", "", title="What was found")
+    table = Table(title="What was found")
+    for column in ("photo", "true age", "estimated", "90 % interval", "gender", "what came of the file"):
+        table.add_column(column, no_wrap=column == "photo")
     for row in rows.sort("path", "face_index").collect().iter_rows(named=True):
         table.add_row(row["path"], *_cells(row))
     return table
