@@ -155,6 +155,13 @@ def test_an_empty_folder_is_scored_in_no_time(tmp_path: Path, model_file: Path) 
     assert score(tmp_path / "empty", tmp_path / "work", model_file)["files"] == 0
 
 
+def test_a_folder_without_one_image_gives_rows_and_no_score(tmp_path: Path, model_file: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("a")
+    counts = score(tmp_path / "texts", tmp_path / "work", model_file)
+    assert (counts["files"], counts["not_an_image"], counts["faces"]) == (1, 1, 0)
+
+
 def test_a_missing_folder_is_named(tmp_path: Path, model_file: Path) -> None:
     with pytest.raises(BadFolder, match="nothing-here"):
         score(tmp_path / "nothing-here", tmp_path / "work", model_file)
