@@ -3,6 +3,7 @@ answers cached, and the tail that is trained, with two heads on it.
 
 A 128x128 crop costs 10 GFLOP, nine tenths of it in blocks 1 to 4; so a cache makes a fine-tune minutes, not hours."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,8 +73,8 @@ class Network:
         """Raises BadModel for a file that isn't of this architecture, or has links in it."""
         _refuse_links(file)
         try:
-            self.whole().load_weights(file)
-        except (OSError, ValueError, KeyError) as error:
+            _load_all(self.whole(), file)
+        except (OSError, ValueError, KeyError, UserWarning) as error:
             raise BadModel(f"{file}: not the weights of this network: {error}") from error
 
 
@@ -128,8 +129,8 @@ def weights_from_file(path: Path) -> LayerWeights:
     _refuse_links(path)
     try:
         trunk = _plain_vgg16()
-        trunk.load_weights(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _load_all(trunk, path)
+    except (OSError, ValueError, KeyError, TypeError, UserWarning) as error:
         raise BadModel(f"{path}: not the weights of VGG16 without top: {error}") from error
     return _weights_of(trunk)
 
@@ -185,6 +186,13 @@ def _tail(blocks: list[keras.Layer], shape: tuple[int, ...], targets: Targets, r
 
 def _weights_of(trunk: keras.Model) -> LayerWeights:
     return {layer.name: layer.get_weights() for layer in trunk.layers if layer.get_weights()}
+
+
+def _load_all(model: keras.Model, file: Path) -> None:
+    """Keras leaves a layer that the file lacks at its random start, with a warning; here that is an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.load_weights(file)
 
 
 def _refuse_links(path: Path) -> None:

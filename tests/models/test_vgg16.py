@@ -112,6 +112,19 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         built("age+gender", "distribution").load(tmp_path / "ours.weights.h5")
 
 
+def test_weights_that_lack_a_layer_are_refused(tmp_path: Path) -> None:
+    """Keras would leave it at its random start, and say so in a warning only."""
+    file = tmp_path / "ours.weights.h5"
+    network = built("age", "classic")
+    network.save(file)
+    with h5py.File(file, "r+") as stored:
+        layers: list[str] = []
+        stored.visit(lambda name: layers.append(name) if name.endswith("vars") and stored[name].keys() else None)
+        del stored[layers[0].removesuffix("/vars")]
+    with pytest.raises(BadModel, match="this network"):
+        network.load(file)
+
+
 def test_saved_weights_are_loaded_back(tmp_path: Path) -> None:
     first, second = built("age", "classic"), built("age", "classic")
     first.save(tmp_path / "ours.weights.h5")
