@@ -16,10 +16,12 @@ from flows.steps import Submit, in_window, log_to_prefect, prefect_task, progres
 from models.contract import CROP_SIDE, UTKFACE_MARGIN
 from storage.settings import ExtractSettings, PhotoSettings
 from storage.workspace import Workspace, new_run_id, open_workspace
+from tasks.contents import Contents
 from tasks.detect import detector_file
-from tasks.extract import Ask, Contents, Extraction, Looked, finding_of, look_at, photo_workers
+from tasks.extract import Extraction, look_at
 from tasks.folder import Found, list_files, still_to_do
 from tasks.labels import label_folders, label_reader
+from tasks.read import Ask, Looked, finding_of, photo_workers
 from tasks.spread import Spread
 
 ScoreNew = Callable[[pa.Table], pa.Table]  # rows of `faces` to rows of `scores`

@@ -8,8 +8,8 @@ from models.session import OnnxModel
 from storage.registry import model_content
 from storage.settings import PredictSettings
 from storage.workspace import existing_workspace
-from tasks.extract import Ask
 from tasks.predict import Judged, Prediction, photo_readers, predict
+from tasks.read import Ask
 
 
 def predict_photos(settings: PredictSettings, show: Callable[[str], None]) -> dict:

@@ -12,8 +12,8 @@ from storage.registry import UnknownModel, Version, champion, find, pretrained, 
 from storage.reviews import Reviews, open_reviews
 from storage.settings import FaceMode
 from storage.workspace import BadWorkspace, Workspace
-from tasks.extract import Ask, Looked
 from tasks.predict import photo_readers
+from tasks.read import Ask, Looked
 from tasks.spread import Spread
 
 _PHOTO_PROCESSES = 2  # a page waits for a few photos, not for a folder

@@ -15,8 +15,8 @@ from storage.schemas import FileStatus
 from storage.settings import FaceMode
 from storage.workspace import Workspace
 from tasks.decode import decode
-from tasks.extract import Ask
 from tasks.predict import Judged, Prediction, predict
+from tasks.read import Ask
 
 LARGEST_MB = 20
 _FORMATS = ["jpg", "jpeg", "png", "webp", "avif", "bmp", "tif", "tiff", "gif", "jp2"]

@@ -13,7 +13,7 @@ from storage.schemas import FileStatus
 from storage.settings import FaceMode, Finding, PhotoSettings
 from tasks.crop import decode_crops
 from tasks.detect import Box, detector_file
-from tasks.extract import Ask, Looked, finding_of, photo_workers
+from tasks.read import Ask, Looked, finding_of, photo_workers
 from tasks.score import quality
 from tasks.spread import Lost, Spread
 

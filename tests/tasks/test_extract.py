@@ -14,10 +14,12 @@ from PIL import Image
 from storage.schemas import FileStatus
 from storage.settings import ExtractSettings, Finding
 from storage.workspace import Workspace, open_workspace
+from tasks.contents import Contents
 from tasks.decode import Photo
 from tasks.detect import Box, detector_file
-from tasks.extract import Ask, Contents, Extraction, PhotoReader, faces_in, finding_of, is_known, look_at, photo_workers
+from tasks.extract import Extraction, look_at
 from tasks.folder import Found, list_files
+from tasks.read import Ask, PhotoReader, faces_in, finding_of, is_known, photo_workers
 from tests.pictures import encoded, turned
 from tests.rows import content_hash, face_row, faces, file_row, files
 from tests.tasks.test_detect import overlap
