@@ -1,6 +1,6 @@
 """Training: gather the labelled faces, cache what the frozen blocks make of them, tune the rest, calibrate, measure.
 
-A run leaves `runs/<run>/`: settings, history, curves, weights, metrics and a card. TensorFlow is imported only where
+A run leaves `runs/<run>/`: settings, history, curves, weights and metrics. TensorFlow is imported only where
 a run starts: it takes seconds and a gigabyte that scoring must not pay."""
 
 import json

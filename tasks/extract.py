@@ -10,8 +10,8 @@ from storage.settings import Finding
 from storage.workspace import Workspace, now, rows_of
 from tasks.contents import Contents
 from tasks.folder import Found
-from tasks.read import Ask, Looked
-from tasks.spread import Lost, Spread
+from tasks.read import Ask, Looked, look
+from tasks.spread import Spread
 
 
 def look_at(chunk: Sequence[Found], photos: Spread[Ask, Looked], contents: Contents) -> list[tuple[Found, Looked]]:
@@ -30,11 +30,7 @@ def look_at(chunk: Sequence[Found], photos: Spread[Ask, Looked], contents: Conte
 
 
 def _ask(files: Sequence[Found], photos: Spread[Ask, Looked], *, again: bool) -> dict[Found, Looked]:
-    answers = photos.each([Ask(found.full_path(), again) for found in files])
-    return {
-        found: Looked(None, answer.status, answer.reason) if isinstance(answer, Lost) else answer
-        for found, (_, answer) in zip(files, answers, strict=True)
-    }
+    return dict(zip(files, look([Ask(found.full_path(), again) for found in files], photos), strict=True))
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from storage.schemas import FileStatus
 from storage.settings import FaceMode, Finding, PhotoSettings
 from tasks.crop import decode_crops
 from tasks.detect import Box, detector_file
-from tasks.read import Ask, Looked, finding_of, photo_workers
+from tasks.read import Ask, Looked, finding_of, look, photo_workers
 from tasks.score import quality
-from tasks.spread import Lost, Spread
+from tasks.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,7 @@ def photo_readers(model: Model, faces: FaceMode, *, workers: int | None = None) 
 
 def predict(asks: Sequence[Ask], photos: Spread[Ask, Looked], model: Model) -> list[Prediction]:
     """One prediction a photo, in order; all their faces go through the model together. Raises BadModel."""
-    looked = [
-        Looked(None, answer.status, answer.reason) if isinstance(answer, Lost) else answer
-        for _, answer in photos.each(asks)
-    ]
+    looked = look(asks, photos)
     faces = [face for seen in looked for face in seen.faces or ()]
     if not faces:
         return [Prediction(seen.status, seen.detail, ()) for seen in looked]

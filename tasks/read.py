@@ -1,6 +1,7 @@
 """What a worker process does with one photo: read it, decode it, find its faces, cut their crops."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from storage.settings import Finding, PhotoSettings
 from tasks.crop import cut_square, encode_crop, middle_square, sharpness, square_around
 from tasks.decode import BadPhoto, Photo, decode, read_file
 from tasks.detect import Box, Detect, detector_file, file_hash, find_faces, make_detector
-from tasks.spread import Spread
+from tasks.spread import Lost, Spread
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class Ask:
     path: bytes = b""
     again: bool = False
     content: bytes | None = None
+
+
+def look(asks: Sequence[Ask], photos: "Spread[Ask, Looked]") -> list[Looked]:
+    """What came of each photo, in order; for one whose process was lost, its status and the reason."""
+    return [
+        Looked(None, answer.status, answer.reason) if isinstance(answer, Lost) else answer
+        for _, answer in photos.each(asks)
+    ]
 
 
 def finding_of(settings: PhotoSettings, detector: Path, margin: float, crop_side: int) -> Finding:
