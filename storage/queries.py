@@ -3,25 +3,28 @@
 A photo scored twice by one model, with other settings each time, shows as it was scored last. Crops are read for the
 faces on the page only: a gallery of 300,000 faces takes about a second on two cores, most of it sorting numbers."""
 
-import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 import polars as pl
-from upath import UPath
 
-from storage.schemas import LONGEST_LIFE_YEARS, FileStatus
+from storage.registry import champion
+from storage.schemas import LONGEST_LIFE_YEARS, SMALLEST_JUDGED_SIDE, FileStatus
 from storage.workspace import BadWorkspace, Workspace
 
 Order = Literal["least certain", "lowest quality", "youngest", "oldest", "newest"]
 ReviewState = Literal["all", "reviewed", "unreviewed"]
-SURE_FROM = 0.75  # a gender is named from this probability on; below it, the face counts as uncertain
+FaceSize = Literal["all", "large enough", "too small"]
+SURE_FROM = 0.75  # a gender is named from this probability on, else it's uncertain: 98 % of UTKFace's val are right
 GENDERS = ("female", "male", "uncertain")
 FACE_KEY = ("file_hash", "face_index", "fingerprint")
+_FACE = ("file_hash", "face_index")
 
-_WIDTH = pl.col("age_high") - pl.col("age_low")
+WIDTH = pl.col("age_high") - pl.col("age_low")
+TOO_SMALL = pl.max_horizontal("width", "height") < SMALLEST_JUDGED_SIDE  # of the table `faces`
 _ORDERS: dict[Order, tuple[pl.Expr, bool]] = {  # what to sort by, and whether the highest comes first
-    "least certain": (_WIDTH, True),
+    "least certain": (WIDTH, True),
     "lowest quality": (pl.col("quality"), False),
     "youngest": (pl.col("age"), False),
     "oldest": (pl.col("age"), True),
@@ -41,6 +44,7 @@ class FaceFilter:
     source: str | None = None  # None: every folder
     path_part: str = ""  # in the file's path, in any case of letters
     review: ReviewState = "all"
+    size: FaceSize = "all"  # to be judged well: see SMALLEST_JUDGED_SIDE
 
 
 def faces_by_age(workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame) -> pl.DataFrame:
@@ -48,7 +52,7 @@ def faces_by_age(workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame
     Raises BadWorkspace, as all of these do."""
     faces = _matching(workspace, chosen, reviews)
     ages = faces.group_by(pl.col("age").floor().cast(pl.Int16), "gender").agg(faces=pl.len())
-    return _collect(workspace, ages.sort("age", "gender"))
+    return collect(workspace, ages.sort("age", "gender"))
 
 
 def faces_page(
@@ -59,22 +63,51 @@ def faces_page(
     key, descending = _ORDERS[order]
     faces = _matching(workspace, chosen, reviews)
     ordered = faces.sort(key, *FACE_KEY, descending=[descending, False, False, False], nulls_last=True)
-    found = _collect(workspace, ordered.slice(rows.start, rows.stop - rows.start))
-    places = _collect(workspace, _places(_files(workspace, chosen), found["file_hash"]))
-    return found.unique(FACE_KEY, maintain_order=True).join(places, on="file_hash", maintain_order="left")
+    found = collect(workspace, ordered.slice(rows.start, rows.stop - rows.start))
+    said = reviews.select(*_FACE, "verdict", review_age="age", review_gender="gender")
+    found = found.unique(FACE_KEY, maintain_order=True).join(said, on=_FACE, how="left", maintain_order="left")
+    where = collect(workspace, _places(_files(workspace, chosen), found["file_hash"]))
+    return found.join(where, on="file_hash", how="left", maintain_order="left")
+
+
+def places(workspace: Workspace, few: pl.Series) -> pl.DataFrame:
+    """Where each of a few contents is found: file_hash, source and path of its first path, path_count."""
+    return collect(workspace, _places(_files(workspace), few))
 
 
 def no_reviews() -> pl.DataFrame:
     """What Reviews.newest() gives where there are none."""
-    said = {"verdict": pl.String, "age": pl.Float32, "gender": pl.String}
+    said = {"verdict": pl.String, "age": pl.Float32, "gender": pl.String, "reason": pl.String}
     return pl.DataFrame(schema={"file_hash": pl.String, "face_index": pl.Int16} | said)
+
+
+@dataclass(frozen=True)
+class ModelInUse:
+    """The model whose scores are shown first."""
+
+    model_hash: str
+    model_version: str
+    faces: int  # that it scored
+    is_champion: bool | None  # None: the workspace has no champion yet, so the shipped model scores
+
+
+def model_in_use(workspace: Workspace) -> ModelInUse | None:
+    """The champion, where it scored faces, else the model that scored last; None before the first score."""
+    models = scored_models(workspace)
+    best = champion(workspace)
+    by_best = models.filter(pl.col("model_hash") == (best.model_hash if best else ""))
+    chosen = models.head(1) if by_best.is_empty() else by_best
+    for row in chosen.iter_rows(named=True):
+        is_champion = None if best is None else not by_best.is_empty()
+        return ModelInUse(row["model_hash"], row["model_version"], row["faces"], is_champion)
+    return None
 
 
 def scored_models(workspace: Workspace) -> pl.DataFrame:
     """A row for each model that scored faces, the latest first: model_hash, model_version, faces, scored_at."""
     models = workspace.scan("scores").group_by("model_hash")
     last = models.agg(pl.col("model_version").last(), faces=pl.len(), scored_at=pl.col("scored_at").max())
-    return _collect(workspace, last.sort("scored_at", descending=True))
+    return collect(workspace, last.sort("scored_at", descending=True))
 
 
 def pictures_of(workspace: Workspace, faces: pl.DataFrame) -> pl.DataFrame:
@@ -84,13 +117,13 @@ def pictures_of(workspace: Workspace, faces: pl.DataFrame) -> pl.DataFrame:
     few = pl.col("file_hash").is_in(faces["file_hash"].unique().implode())
     found = workspace.scan("faces").filter(few).select(*FACE_KEY, "crop")
     keys = faces.lazy().select(FACE_KEY)
-    return _collect(workspace, found.join(keys, on=FACE_KEY, how="semi").unique(FACE_KEY))
+    return collect(workspace, found.join(keys, on=FACE_KEY, how="semi").unique(FACE_KEY))
 
 
 def status_counts(workspace: Workspace) -> pl.DataFrame:
     """How many files have each status, as they were met last: status, files, faces; the most frequent first."""
     counts = _files_now(workspace).group_by("status").agg(files=pl.len(), faces=pl.col("face_count").cast(int).sum())
-    return _collect(workspace, counts.sort("files", "status", descending=[True, False]))
+    return collect(workspace, counts.sort("files", "status", descending=[True, False]))
 
 
 def failures(counts: pl.DataFrame) -> int:
@@ -98,52 +131,59 @@ def failures(counts: pl.DataFrame) -> int:
     return int(counts.filter(pl.col("status") != FileStatus.OK)["files"].sum())
 
 
-def files_with(workspace: Workspace, statuses: tuple[str, ...], most: int) -> pl.DataFrame:
-    """The files of those statuses, at most so many: status, detail, path, source, size, seen_at; the latest first."""
-    files = _files_now(workspace).filter(pl.col("status").is_in(statuses))
-    columns = ("status", "detail", "path", "source", "size", "seen_at")
-    newest_first = files.select(columns).sort("seen_at", "source", "path", descending=[True, False, False])
-    return _collect(workspace, newest_first.head(most))
+@dataclass(frozen=True)
+class FileFilter:
+    """Which files to list."""
+
+    statuses: tuple[str, ...]
+    source: str | None = None  # None: every folder
+    path_part: str = ""  # in the file's path, in any case of letters
+
+
+def files_with(workspace: Workspace, chosen: FileFilter, most: int) -> pl.DataFrame:
+    """The files that pass, at most so many: status, detail, path, source, size, seen_at, file_hash; the latest
+    first."""
+    files = _at(_files_now(workspace), chosen.source, chosen.path_part)
+    columns = ("status", "detail", "path", "source", "size", "seen_at", "file_hash")
+    passing = files.filter(pl.col("status").is_in(chosen.statuses)).select(columns)
+    newest_first = passing.sort("seen_at", "source", "path", descending=[True, False, False])
+    return collect(workspace, newest_first.head(most))
+
+
+def failure_reasons(workspace: Workspace, most: int) -> pl.DataFrame:
+    """Why files gave no pixels, the most frequent reason first: status, detail, files, and a path as an example."""
+    failed = _files_now(workspace).filter(pl.col("status") != FileStatus.OK)
+    counts = failed.group_by("status", "detail").agg(files=pl.len(), example=pl.col("path").min())
+    return collect(workspace, counts.sort("files", "status", "detail", descending=[True, False, False]).head(most))
+
+
+def arrivals(workspace: Workspace) -> pl.DataFrame:
+    """How many rows of `files` came on each day (UTC): day, source, status, files. A path read again counts again."""
+    rows = workspace.scan("files").group_by(pl.col("seen_at").dt.date().alias("day"), "source", "status")
+    return collect(workspace, rows.agg(files=pl.len()).sort("day", "source", "status"))
+
+
+@dataclass(frozen=True)
+class News:
+    """What came in since some moment."""
+
+    files: int
+    failed: int  # of them
+    scores: int
+
+
+def news_since(workspace: Workspace, moment: datetime) -> News:
+    files = workspace.scan("files").filter(pl.col("seen_at") > moment)
+    scores = workspace.scan("scores").filter(pl.col("scored_at") > moment)
+    counts = files.select(files=pl.len(), failed=(pl.col("status") != FileStatus.OK).sum())
+    row = collect(workspace, pl.concat([counts, scores.select(scores=pl.len())], how="horizontal")).row(0)
+    return News(*map(int, row))
 
 
 def sources(workspace: Workspace) -> list[str]:
     """The folders whose files have rows."""
     found = workspace.scan("files").select("source").unique().sort("source")
-    return _collect(workspace, found)["source"].to_list()
-
-
-def training_runs(workspace: Workspace) -> pl.DataFrame:
-    """A row for each run that began, the latest first: run, finished, targets, recipe, device, and the figures of its
-    test faces (of its validation faces where it has none). Null where a run has no such figure."""
-    names = sorted((folder.name for folder in _folders(workspace.runs) if _is_run(folder)), reverse=True)
-    schema = {
-        "run": pl.String,
-        "finished": pl.Boolean,
-        "targets": pl.String,
-        "recipe": pl.String,
-        "device": pl.String,
-        "age_mae": pl.Float64,
-        "gender_accuracy": pl.Float64,
-    }
-    return pl.DataFrame([_run_row(workspace, name) for name in names], schema=schema, orient="row")
-
-
-def run_history(workspace: Workspace, run: str) -> pl.DataFrame | None:
-    """A row an epoch, counted from 0; None while the run hasn't got that far."""
-    file = workspace.runs / run / "history.parquet"
-    return pl.read_parquet(file.read_bytes()) if file.exists() else None
-
-
-def run_notes(workspace: Workspace, run: str, name: str) -> dict:
-    """One of a run's JSON files, such as `settings`, `about` or `metrics`; empty where it isn't there. Raises
-    BadWorkspace when it can't be read."""
-    file = workspace.runs / run / f"{name}.json"
-    if not file.exists():
-        return {}
-    try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise BadWorkspace(f"{file}: can't be read: {error}") from error
+    return collect(workspace, found)["source"].to_list()
 
 
 def gender_of(female: pl.Expr) -> pl.Expr:
@@ -153,22 +193,28 @@ def gender_of(female: pl.Expr) -> pl.Expr:
     return named.when(female.is_not_null()).then(pl.lit("uncertain"))
 
 
-def _matching(workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame) -> pl.LazyFrame:
-    said = {"age": "review_age", "gender": "review_gender"}
-    scores = workspace.scan("scores").filter(pl.col("model_hash") == chosen.model_hash)
+def scores_of(workspace: Workspace, model_hash: str) -> pl.LazyFrame:
+    """A model's scores, of each photo the last scoring: with other settings other faces may have been found."""
+    scores = workspace.scan("scores").filter(pl.col("model_hash") == model_hash)
+    if len(collect(workspace, scores.select(pl.col("fingerprint").unique()))) <= 1:
+        return scores  # as nearly always; of a million faces, the comparison below takes ten times as long as the rest
     last = pl.col("fingerprint").sort_by("scored_at").last().over("file_hash")
-    faces = (
-        scores.filter(pl.col("fingerprint") == last)
-        .with_columns(gender=gender_of(pl.col("female")))
-        .filter(*_conditions(chosen))
-        .join(_files(workspace, chosen), on="file_hash", how="semi")
-        .join(reviews.lazy().rename(said), on=["file_hash", "face_index"], how="left")
-    )
+    return scores.filter(pl.col("fingerprint") == last)
+
+
+def _matching(workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame) -> pl.LazyFrame:
+    faces = scores_of(workspace, chosen.model_hash).with_columns(gender=gender_of(pl.col("female")))
+    faces = faces.filter(*_conditions(chosen))
+    if chosen.source is not None or chosen.path_part:
+        faces = faces.join(_files(workspace, chosen), on="file_hash", how="semi")
+    if chosen.size != "all":
+        of_size = TOO_SMALL if chosen.size == "too small" else ~TOO_SMALL
+        faces = faces.join(workspace.scan("faces").filter(of_size).select(FACE_KEY), on=FACE_KEY, how="semi")
     match chosen.review:
         case "reviewed":
-            return faces.filter(pl.col("verdict").is_not_null())
+            return faces.join(reviews.lazy(), on=_FACE, how="semi")
         case "unreviewed":
-            return faces.filter(pl.col("verdict").is_null())
+            return faces.join(reviews.lazy(), on=_FACE, how="anti")
         case "all":
             return faces
 
@@ -176,25 +222,27 @@ def _matching(workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame) -
 def _conditions(chosen: FaceFilter) -> list[pl.Expr]:
     return [
         pl.col("age").is_between(*chosen.ages),
-        _WIDTH.is_between(*chosen.widths),
+        WIDTH.is_between(*chosen.widths),
         pl.col("quality").is_null() | pl.col("quality").is_between(*chosen.qualities),
         pl.col("gender").is_null() | pl.col("gender").is_in(chosen.genders),
     ]
 
 
-def _files(workspace: Workspace, chosen: FaceFilter) -> pl.LazyFrame:
+def _files(workspace: Workspace, chosen: FaceFilter | None = None) -> pl.LazyFrame:
     """The paths that pass, with the contents found there."""
     files = workspace.scan("files").filter(pl.col("file_hash").is_not_null()).select("file_hash", "source", "path")
-    if chosen.source is not None:
-        files = files.filter(pl.col("source") == chosen.source)
-    if chosen.path_part:
-        wanted = chosen.path_part.lower()
-        files = files.filter(pl.col("path").str.to_lowercase().str.contains(wanted, literal=True))
+    return files if chosen is None else _at(files, chosen.source, chosen.path_part)
+
+
+def _at(files: pl.LazyFrame, source: str | None, path_part: str) -> pl.LazyFrame:
+    if source is not None:
+        files = files.filter(pl.col("source") == source)
+    if path_part:
+        files = files.filter(pl.col("path").str.to_lowercase().str.contains(path_part.lower(), literal=True))
     return files
 
 
 def _places(files: pl.LazyFrame, few: pl.Series) -> pl.LazyFrame:
-    """Where each of a few contents is found: its first path, and how many there are."""
     paths = files.filter(pl.col("file_hash").is_in(few.unique().implode())).unique().sort("source", "path")
     return paths.group_by("file_hash").agg(
         pl.col("source").first(), pl.col("path").first(), path_count=pl.len().cast(pl.Int64)
@@ -211,30 +259,7 @@ def _files_now(workspace: Workspace) -> pl.LazyFrame:
     )
 
 
-def _run_row(workspace: Workspace, run: str) -> dict:
-    metrics = run_notes(workspace, run, "metrics")
-    settings = run_notes(workspace, run, "settings")
-    figures = metrics.get("test", {}).get("overall") or metrics.get("val", {}).get("overall") or {}
-    return {
-        "run": run,
-        "finished": bool(metrics),
-        "targets": settings.get("targets"),
-        "recipe": settings.get("recipe"),
-        "device": run_notes(workspace, run, "about").get("device"),
-        "age_mae": figures.get("age_mae"),
-        "gender_accuracy": figures.get("gender_accuracy"),
-    }
-
-
-def _folders(parent: UPath) -> list[UPath]:
-    return [child for child in parent.iterdir() if child.is_dir()] if parent.exists() else []
-
-
-def _is_run(folder: UPath) -> bool:
-    return (folder / "settings.json").exists()
-
-
-def _collect(workspace: Workspace, query: pl.LazyFrame) -> pl.DataFrame:
+def collect(workspace: Workspace, query: pl.LazyFrame) -> pl.DataFrame:
     """Runs the query. Raises BadWorkspace for a damaged table."""
     try:
         return query.collect()

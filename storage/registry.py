@@ -5,16 +5,20 @@ A version counts once its `version.json` is there, which is written last; so a k
 
 import hashlib
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from filelock import FileLock
 from upath import UPath
 
+from storage.audit import note_promotion
 from storage.refusal import Refusal
 from storage.workspace import Workspace, now, write_whole
 
 PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
+SHIPPED = ("pretrained", "fast")  # in PRETRAINED, and in folders of their names below it
 
 
 class UnknownModel(Refusal):
@@ -50,12 +54,10 @@ class Version:
 
 
 def register(workspace: Workspace, model: bytes, card: str, metrics: dict) -> Version:
-    """Adds a version, whole or not at all, and makes it champion when it's the first."""
+    """Adds a version, whole or not at all. It scores nothing by itself until it is promoted."""
     model_hash = hashlib.sha256(model).hexdigest()
     version = f"{now():%Y%m%d-%H%M%S}-{model_hash[:8]}"
     write_version(workspace.registry / version, version, model, card, metrics)
-    if champion(workspace) is None:
-        promote(workspace, version, "the first version")
     return find(workspace, version)
 
 
@@ -89,32 +91,41 @@ def champion(workspace: Workspace) -> Version | None:
 
 def pretrained() -> Version:
     """The model that ships with Faceline."""
-    if not (PRETRAINED / "version.json").exists():
-        raise UnknownModel(f"{PRETRAINED}: the shipped model is missing; install Faceline again")
-    return _read(cast(UPath, PRETRAINED))
+    return shipped("pretrained")
+
+
+def shipped(name: str) -> Version:
+    """One of SHIPPED: `pretrained`, or `fast`, which is made from it and costs a fraction of its time."""
+    folder = PRETRAINED if name == "pretrained" else PRETRAINED / name
+    if not (folder / "version.json").exists():
+        raise UnknownModel(f"{folder}: the shipped model is missing; install Faceline again")
+    return _read(cast(UPath, folder))
 
 
 def find(workspace: Workspace, name: str) -> Version:
     """Raises UnknownModel, naming those there are."""
-    if name == "pretrained":
-        return pretrained()
+    if name in SHIPPED:
+        return shipped(name)
     if name == "champion":
         return champion(workspace) or pretrained()
     for version in versions(workspace):
         if version.name == name:
             return version
     known = ", ".join(version.name for version in versions(workspace)) or "none"
-    raise UnknownModel(f"no model `{name}` in {workspace.registry}; there is pretrained, and: {known}")
+    raise UnknownModel(f"no model `{name}` in {workspace.registry}; there is {' and '.join(SHIPPED)}, and: {known}")
 
 
 def promote(workspace: Workspace, name: str, reason: str) -> None:
-    """Makes a version the champion, and adds a line to the registry's log on why."""
+    """Makes a version the champion, and adds a line to the registry's log on who did it, and why."""
     version = find(workspace, name)
-    log = workspace.registry / "log.jsonl"
-    entry = {"at": now().isoformat(), "promoted": version.name, "model_hash": version.model_hash, "reason": reason}
-    earlier = log.read_text() if log.exists() else ""
-    write_whole(log, (earlier + json.dumps(entry) + "\n").encode())
-    write_whole(workspace.registry / "champion.json", json.dumps({"version": version.name}).encode())
+    with _one_at_a_time(workspace):
+        note_promotion(workspace, version.name, version.model_hash, reason)
+        write_whole(workspace.registry / "champion.json", json.dumps({"version": version.name}).encode())
+
+
+def _one_at_a_time(workspace: Workspace) -> AbstractContextManager:
+    """Waits for others that promote just now, or one of two log lines would be lost. An object store has no lock."""
+    return FileLock(str(workspace.local_root() / ".promoting")) if workspace.is_local else nullcontext()
 
 
 def _read(folder: UPath) -> Version:
@@ -126,7 +137,7 @@ def _read(folder: UPath) -> Version:
 
 
 def model_content(workspace: Workspace | None, name: str) -> tuple[bytes, str]:
-    """A model's bytes and its version's name, for a registry version, `champion`, `pretrained` or an .onnx file.
+    """A model's bytes and its version's name, for a registry version, `champion`, one of SHIPPED or an .onnx file.
     Raises UnknownModel."""
     if name.endswith(".onnx"):
         try:
@@ -134,9 +145,9 @@ def model_content(workspace: Workspace | None, name: str) -> tuple[bytes, str]:
         except OSError as error:
             raise UnknownModel(f"{name}: can't be read: {error.strerror}") from error
     if workspace is None:
-        if name != "pretrained":
+        if name not in SHIPPED:
             raise UnknownModel(f"`{name}` is looked up in a workspace: give --workspace, or the path of an .onnx file")
-        version = pretrained()
+        version = shipped(name)
     else:
         version = find(workspace, name)
     return version.model_bytes(), version.name

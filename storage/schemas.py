@@ -9,6 +9,7 @@ from enum import StrEnum
 import pyarrow as pa
 
 LONGEST_LIFE_YEARS = 116
+SMALLEST_JUDGED_SIDE = 48  # pixels of a face's longer side: below, the shipped model's card has it over a tenth worse
 
 
 class FileStatus(StrEnum):
@@ -27,6 +28,16 @@ class FileStatus(StrEnum):
 class LabelStatus(StrEnum):
     OK = "ok"
     INVALID = "invalid"
+
+
+class FindingKind(StrEnum):
+    """What a data report finds in the labels."""
+
+    NEAR_DUPLICATE = "near_duplicate"  # its crop looks like another one's
+    LABEL_CONFLICT = "label_conflict"  # one shot, or one content, with labels that contradict each other
+    SUSPICIOUS_AGE = "suspicious_age"  # far from what the other labels let expect of such a face
+    SUSPICIOUS_GENDER = "suspicious_gender"
+    INVALID_LABEL = "invalid_label"  # it can't be true, or can't be read
 
 
 def _time(name: str) -> pa.Field:
@@ -60,11 +71,11 @@ FACES = pa.schema(
         pa.field("face_index", pa.int16(), nullable=False),  # 0 is the largest face
         pa.field("x", pa.float32(), nullable=False),  # pixels of the upright full-size photo, from its left
         pa.field("y", pa.float32(), nullable=False),  # pixels, from its top
-        pa.field("width", pa.float32(), nullable=False),  # pixels
+        pa.field("width", pa.float32(), nullable=False),  # pixels; too small to judge below SMALLEST_JUDGED_SIDE
         pa.field("height", pa.float32(), nullable=False),  # pixels
-        pa.field(
-            "rotation", pa.int16(), nullable=False
-        ),  # degrees clockwise that stood the photo upright; 0 unless retried
+        # Degrees by which that photo is turned clockwise for its faces to stand upright: 90, 180 or 270 where none did
+        # as it is, else 0. The box is in the photo before that turn; the crop is upright.
+        pa.field("rotation", pa.int16(), nullable=False),
         _text("detector"),  # haar, centerface, yunet, or whole
         pa.field("detector_score", pa.float32()),  # 0 to 1; null: the detector gives none
         pa.field("sharpness", pa.float32(), nullable=False),  # variance of the crop's Laplacian, 0 and up
@@ -103,13 +114,63 @@ SCORES = pa.schema(
         pa.field("age_low", pa.float32(), nullable=False),  # years; the lower end of the 90 % interval
         pa.field("age_high", pa.float32(), nullable=False),  # years; the upper end
         pa.field("female", pa.float32()),  # calibrated probability; null: the model judges age alone
-        pa.field("quality", pa.float32()),  # 0 to 1, how usable the crop is; see tasks/score.py
+        pa.field("quality", pa.float32()),  # 0 to 1, how usable the crop is, see tasks/quality.py; null: can't be told
         _text("provider"),  # the ONNX Runtime execution provider that ran, such as CPUExecutionProvider
         _text("run_id"),
         _time("scored_at"),
     ]
 )
 SCORES_KEY = ("file_hash", "face_index", "fingerprint", "model_hash")
+
+MEASURED = pa.schema(  # figures.parquet of an evaluation: a row for each figure of each part of the faces
+    [
+        _text("column", nullable=True),  # age, gender, or a further label column; null: all faces
+        _text("group", nullable=True),  # its value, such as 16-29 or female; null with it
+        _text("figure"),  # a key of models/figures.py, which has its unit and meaning
+        pa.field("value", pa.float64(), nullable=False),
+        pa.field("low", pa.float64()),  # lower end of the bootstrap 95 % interval; null: few faces, or all alike
+        pa.field("high", pa.float64()),  # the upper end
+        pa.field("faces", pa.int64(), nullable=False),  # that the figure is taken from
+    ]
+)
+
+ROBUSTNESS = pa.schema(  # of a model: a row for each degradation of the same labelled faces, by one amount
+    [
+        _text("degradation"),  # none, downscaled, blurred, jpeg, rotated, darker or grey; see tasks/degrade.py
+        pa.field("level", pa.float64(), nullable=False),  # pixels, sigma in pixels, quality, degrees, share left; 0
+        pa.field("faces", pa.int64(), nullable=False),
+        pa.field("age_mae", pa.float64()),  # years; null: no face has a known age
+        pa.field("gender_accuracy", pa.float64()),  # share; null: no known gender, or the model judges age alone
+        pa.field("interval_coverage", pa.float64()),  # share of the ages that lie in the 90 % interval; null as age_mae
+        pa.field("quality", pa.float64()),  # mean of the scores' quality; null: it can't be told here
+    ]
+)
+
+FINDINGS = pa.schema(  # findings.parquet of a data report: a row for each face that someone should look at, and kind
+    [
+        _text("kind"),  # a FindingKind
+        _text("file_hash"),
+        pa.field("face_index", pa.int16()),  # null: the label is of a photo without a face, or with several
+        _text("group", nullable=True),  # near-duplicates share it, and so do labels that contradict each other
+        pa.field("age", pa.float32()),  # years, as labelled; null: unknown
+        _text("gender", nullable=True),  # female or male, as labelled; null: unknown
+        pa.field("expected_age", pa.float32()),  # years; null: nothing is expected
+        _text("expected_gender", nullable=True),  # female or male; null: nothing is expected
+        pa.field("score", pa.float64(), nullable=False),  # 0 to 1; higher: more certainly so. See tasks/findings.py
+        _text("detail", nullable=True),  # the reason, for people
+    ]
+)
+
+LOOKS = pa.schema(  # cache/looks-*.parquet: what was seen of each crop, so that the next data report is quick
+    [
+        _text("crop_hash"),
+        pa.field("look", pa.uint64(), nullable=False),  # perceptual hash
+        pa.field("age", pa.float32()),  # years, by the model that the file is named for, as are those below
+        pa.field("age_low", pa.float32()),  # years; null with it: no model was asked
+        pa.field("age_high", pa.float32()),  # years
+        pa.field("female", pa.float32()),  # probability; null: no model was asked, or it judges age alone
+    ]
+)
 
 TABLES = {"files": FILES, "faces": FACES, "labels": LABELS, "scores": SCORES}
 KEYS = {"files": FILES_KEY, "faces": FACES_KEY, "labels": LABELS_KEY, "scores": SCORES_KEY}

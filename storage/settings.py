@@ -2,19 +2,27 @@
 made from these classes; each is frozen and refuses unknown keys, so a misspelt parameter fails before any work."""
 
 import hashlib
-from typing import Literal
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import CliPositionalArg
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 
 DetectorName = Literal["haar", "centerface", "yunet"]
 FaceMode = Literal["detect", "whole"]
 Recipe = Literal["distribution", "classic"]
+Runner = Literal["embedded", "dask", "ray"]
+NetworkName = Literal["vgg16", "fast"]
 Targets = Literal["age+gender", "age"]
+Stage = TypeVar("Stage", bound="Frozen")
+_MODELS = "a registry version, champion, pretrained, fast, or an .onnx file"
 
 
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def part(self, stage: type[Stage], **own: object) -> Stage:
+        """Those of a stage among these settings, for a flow of several stages; `own` are added, or win."""
+        return stage.model_validate(self.model_dump(include=set(stage.model_fields)) | own)
 
     def fingerprint(self) -> str:
         """Sixteen hex digits of the SHA-256 of all values: equal settings give equal fingerprints."""
@@ -27,11 +35,20 @@ class StageSettings(Frozen):
     )
 
 
+class ReviewsPlace(BaseSettings):
+    """From the environment alone, as its password would show among a command's options and a flow's parameters."""
+
+    model_config = SettingsConfigDict(env_prefix="FACELINE_", env_ignore_empty=True, frozen=True)
+    reviews_url: SecretStr | None = Field(
+        default=None, description="postgresql://USER:PASSWORD@HOST/DATABASE; unset: reviews.sqlite in the workspace"
+    )
+
+
 class Finding(Frozen):
     """What decides which faces come out of a photo. Its hash is a row's fingerprint: a change here means that
     every photo is looked at again."""
 
-    stage_version: int = 1  # raise it when the code of extraction changes what comes out
+    stage_version: int = 2  # raise it when the code of extraction changes what comes out
     faces: FaceMode
     detector: DetectorName
     detector_hash: str
@@ -41,13 +58,15 @@ class Finding(Frozen):
     max_bytes: int
     photo_timeout_s: float
     min_detector_score: float = 0.5
-    min_face_side: int = 16  # pixels of the upright full-size photo
+    turns: tuple[int, ...]  # degrees clockwise by which a photo without an upright face is turned, to look again
     detect_side: int  # the longer side of what the detector sees at most, pixels
     decode_side: int  # a JPEG is decoded at the smallest of 1, 1/2, 1/4, 1/8 that is at least this long, pixels
 
 
 class PhotoSettings(StageSettings):
-    folders: CliPositionalArg[list[str]] = Field(min_length=1, description="folders of photos, searched recursively")
+    folders: CliPositionalArg[list[str]] = Field(
+        min_length=1, description="folders of photos, or s3://BUCKET/PREFIX, searched recursively"
+    )
     faces: FaceMode = Field(default="detect", description="find faces, or take each picture as one face")
     detector: DetectorName = Field(default="centerface", description="yunet needs its model file too")
     detector_model: str | None = Field(default=None, description="file of YuNet's model")
@@ -57,12 +76,34 @@ class PhotoSettings(StageSettings):
         ge=64,
         description="the detector sees photos at most this long, in pixels; more finds smaller faces, slower",
     )
-    workers: int | None = Field(default=None, ge=1, le=256, description="processes that read photos; unset: one a core")
+    turns: bool = Field(
+        default=True,
+        description="look at photos without an upright face turned by 90, 180 and 270 degrees too (not with haar)",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="processes that read photos; unset: one a core, on a cluster one a thread or CPU of its workers",
+    )
+    runner: Runner = Field(default="embedded", description="this machine, or a Dask or Ray cluster that runs already")
+    address: str | None = Field(default=None, description="of the cluster: tcp://HOST:8786 (Dask), ray://HOST:10001")
     photo_timeout_s: float = Field(default=20, gt=0, description="seconds that one photo may take")
     max_pixels: int = Field(default=100_000_000, gt=0, description="photos with more pixels are too_large")
     max_bytes: int = Field(default=200_000_000, gt=0, description="files with more bytes are too_large")
     worker_memory_mb: int = Field(default=4096, ge=1024, description="memory that one worker may use")
     chunk_files: int = Field(default=512, ge=1, le=20_000, description="files that are committed together")
+    settle_s: float = Field(
+        default=0,
+        ge=0,
+        description="files that changed within so many seconds are still growing: left for the next run",
+    )
+
+    @model_validator(mode="after")
+    def _cluster_has_an_address(self) -> Self:
+        if (self.runner == "embedded") != (self.address is None):
+            raise ValueError("--address goes with --runner dask or ray, and they with it")
+        return self
 
 
 class ExtractSettings(PhotoSettings):
@@ -86,8 +127,13 @@ class TrainSettings(StageSettings):
 
     targets: Targets = Field(default="age+gender", description="what to learn")
     recipe: Recipe = Field(default="distribution", description="classic is the original's: linear age, squared error")
+    network: NetworkName = Field(
+        default="vgg16",
+        description="fast: VGG16 cut down to a sixth of its time; it learns from the model --trunk",
+    )
     trunk: str = Field(
-        default="auto", description="where VGG16 starts: imagenet, pretrained, auto or a .weights.h5 file"
+        default="auto",
+        description="what to start from: imagenet, pretrained (auto), champion, a version, .onnx or .weights.h5 file",
     )
     device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="gpu fails where TensorFlow sees none")
     unfrozen_blocks: int = Field(default=1, ge=1, le=2, description="VGG16's last blocks to tune; the rest is cached")
@@ -97,8 +143,11 @@ class TrainSettings(StageSettings):
     epochs: int = Field(default=12, ge=1, le=500, description="at most; early stopping ends sooner")
     patience: int = Field(default=3, ge=1, description="epochs without a better validation loss before it stops")
     batch: int = Field(default=64, ge=2, le=4096, description="faces a step")
-    block_rate: float = Field(default=3e-5, gt=0, description="learning rate of the unfrozen blocks")
+    block_rate: float = Field(default=3e-5, gt=0, description="learning rate of the unfrozen blocks; fast: 3e-4")
     head_rate: float = Field(default=1e-3, gt=0, description="learning rate of the heads")
+    balance: float = Field(
+        default=0.3, ge=0, le=1, description="how much more often rare ages and genders are seen; 0: as they come"
+    )
     half: bool = Field(default=False, description="compute in bfloat16: about twice as fast where the processor has it")
     min_face_side: int = Field(default=32, ge=1, description="faces whose box is smaller, in pixels, aren't trained on")
     resume: str | None = Field(
@@ -106,19 +155,37 @@ class TrainSettings(StageSettings):
     )
     seed: int = Field(default=0, ge=0, description="of the augmentation and the training")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_fast(cls, given: Any) -> Any:
+        """The fast network has more to learn back, and larger weights."""
+        of_fast = isinstance(given, dict) and given.get("network") == "fast"
+        return {"unfrozen_blocks": 2, "block_rate": 3e-4} | given if of_fast else given
 
-class ExportSettings(StageSettings):
+
+class CardSettings(StageSettings):
+    """What a model's card says beside its figures."""
+
+    data: str = Field(default="Photos of the workspace's owner.", description="for the card: what it was trained on")
+    robustness_faces: int = Field(
+        default=200, ge=0, description="faces that are degraded in 24 ways, for the card: about a second each; 0: none"
+    )
+    licence: str = Field(default="not stated", description="for the card: the terms of the model and of its photos")
+
+
+class ExportSettings(CardSettings):
     """Turn a training run into one checked, self-contained ONNX file in the registry."""
 
     run: CliPositionalArg[str] = Field(description="a training run's name, or `latest`")
-    data: str = Field(default="Photos of the workspace's owner.", description="for the card: what it was trained on")
-    licence: str = Field(default="not stated", description="for the card: the terms of the model and of its photos")
+    int8: bool = Field(
+        default=False, description="compute in 8 bits: about three times as fast, at a cost that the card tells"
+    )
 
 
 class ScoreSettings(PhotoSettings):
     """Score every face in folders of photos; what is scored already is skipped."""
 
-    model: str = Field(default="champion", description="a registry version, champion, pretrained, or an .onnx file")
+    model: str = Field(default="champion", description=_MODELS)
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
     batch: int = Field(default=64, ge=1, le=4096, description="crops an inference call")
     keep_crops: bool = Field(default=True, description="store the crops; without them, review shows no pictures")
@@ -128,22 +195,38 @@ class PredictSettings(Frozen):
     """Print one JSON line a photo; nothing is stored."""
 
     photos: CliPositionalArg[list[str]] = Field(min_length=1, description="photo files")
-    model: str = Field(default="pretrained", description="pretrained, an .onnx file, or a version of --workspace")
+    model: str = Field(default="pretrained", description="pretrained, fast, an .onnx file, or a version of --workspace")
     workspace: str | None = Field(default=None, description="where versions and champion are looked up")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
     faces: FaceMode = Field(default="detect", description="find faces, or take each picture as one face")
 
 
 class EvaluateSettings(StageSettings):
-    """Measure a model on labelled faces of the workspace, by age band and by group."""
+    """Measure a model on labelled faces of the workspace, or a table of any model's answers, by age band and group."""
 
-    model: str = Field(default="champion", description="a registry version, champion, pretrained, or an .onnx file")
-    split: str | None = Field(default="test", description="the labels' split column; unset: every labelled face")
+    model: str = Field(default="champion", description=_MODELS)
+    split: str | None = Field(
+        default="test", description="value of the labels' or the table's column split; None: every labelled face"
+    )
+    table: str | None = Field(
+        default=None,
+        description=".csv or .parquet with true_age, true_gender and any model's age, age_low, age_high, female or "
+        "gender, in the place of a workspace; further columns are groups",
+    )
+    report: str | None = Field(
+        default=None, description="folder for the page and the figures; unset: evaluations/ in the workspace"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
 
+    @model_validator(mode="after")
+    def _table_has_no_workspace(self) -> Self:
+        if self.table is not None and self.report is None:
+            raise ValueError("a table is in no workspace: say with --report FOLDER where the evaluation goes")
+        return self
 
-class RetrainSettings(TrainSettings):
-    """Train, export, and promote the new model if it is better on the same test rows."""
+
+class RetrainSettings(TrainSettings, CardSettings):
+    """Report on the labels, train, export, and promote the new model if it is better on the same test rows."""
 
 
 class PromoteSettings(StageSettings):
@@ -153,10 +236,114 @@ class PromoteSettings(StageSettings):
     force: str | None = Field(default=None, description="promote it anyway; the reason, kept in the registry's log")
 
 
+class CompareSettings(StageSettings):
+    """Compare two models on the same labelled faces."""
+
+    before: CliPositionalArg[str] = Field(description=_MODELS)
+    after: CliPositionalArg[str] = Field(description="the model to compare with it")
+    split: str | None = Field(default="test", description="the labels' split column; None: every labelled face")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
+
+
+class ListModelsSettings(StageSettings):
+    """List the models of a workspace, with their figures."""
+
+
+class ShowModelSettings(StageSettings):
+    """Print a model's card."""
+
+    version: CliPositionalArg[str] = Field(description="a registry version, champion, pretrained or fast")
+
+
+class DoctorSettings(StageSettings):
+    """Print versions, and the devices and providers that really work; or look for damage in the workspace."""
+
+    verify: bool = Field(default=False, description="compare the tables with their checksums, and name what is damaged")
+    repair: bool = Field(
+        default=False, description="verify, and take out what is damaged; the next run makes lost rows again"
+    )
+
+
+class ForgetSettings(StageSettings):
+    """Delete photos, or a person's, from everything in the workspace, for good."""
+
+    photos: CliPositionalArg[list[str]] = Field(default=[], description="photo files, or the SHA-256 of photos")
+    subject: str | None = Field(default=None, description="a subject_id of the labels: each photo of that person")
+    reason: str | None = Field(default=None, description="kept in the audit log, so it should name nobody")
+
+
+class AuditSettings(StageSettings):
+    """List who reviewed, promoted and forgot, when, and why."""
+
+    days: int | None = Field(default=None, ge=1, description="of the last so many days; unset: ever")
+
+
+class CompactSettings(StageSettings):
+    """Merge the tables' small files, and delete from disk what isn't in them any more."""
+
+
+class DataReportSettings(StageSettings):
+    """Report on the labels before training: how many, for whom, twice, in conflict or suspicious; with warnings."""
+
+    model: str = Field(
+        default="pretrained",
+        description="judges the labels: pretrained, fast, a version, champion, or an .onnx file; not one that was "
+        "trained on them, which has learnt their mistakes",
+    )
+    check_labels: bool = Field(default=True, description="let the model judge the labels; without, it takes seconds")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
+    years_apart: float = Field(
+        default=2, ge=0, description="labels of one shot whose ages differ by more contradict each other"
+    )
+    targets: Targets = Field(default="age+gender", description="what is to be learnt, for the warnings")
+    min_face_side: int = Field(default=32, ge=1, description="faces whose box is smaller, in pixels, aren't trained on")
+
+
 class ReviewSettings(StageSettings):
     """Serve the review pages on this machine."""
 
     port: int = Field(default=8501, ge=1024, le=65535, description="on 127.0.0.1")
+    read_only: bool = Field(default=False, description="look only: nothing can be reviewed or promoted")
+
+
+class HealthSettings(StageSettings):
+    """Report the last day's failures, disk space and drift; compact the tables; delete what is over its term."""
+
+    min_free_gb: float = Field(default=5, ge=0, description="less free disk space than this, in GB, is a warning")
+    retention_days: int | None = Field(
+        default=None, ge=1, description="rows and crops older than this are deleted for good; unset: kept"
+    )
+
+
+class DeploySettings(StageSettings):
+    """Put the deployments, with their pools, limits and automations, on the Prefect server of PREFECT_API_URL."""
+
+    inbox: str = Field(default="./inbox", description="folder whose photos are scored each night, made when missing")
+    device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="what the pool `gpu` trains on")
+    deployments: str | None = Field(
+        default=None, description="file like prefect.yaml; unset: ./prefect.yaml, or else the one of Faceline"
+    )
+    notify: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9-]+/[a-z0-9-]+$",
+        description="Prefect block that is told of failures and warnings, as TYPE/NAME: slack-webhook/faceline",
+    )
+    silence_s: int = Field(
+        default=240, ge=75, description="a run whose heartbeats (every 30 s) stop for so long is marked as crashed"
+    )
+
+
+class UpSettings(DeploySettings):
+    """Run Prefect's server, its workers and the review pages on this machine, with the deployments, until Ctrl-C."""
+
+    port: int = Field(default=4200, ge=1024, le=65535, description="of Prefect's page, on 127.0.0.1")
+    review_port: int = Field(default=8501, ge=1024, le=65535, description="of the review pages, on 127.0.0.1")
+    pools: list[Literal["default-cpu", "gpu"]] = Field(
+        default=["default-cpu", "gpu"], description="work pools that get a worker on this machine"
+    )
+    home: str | None = Field(
+        default=None, description="folder of Prefect's database, the password and logs; unset: WORKSPACE/service"
+    )
 
 
 class DemoSettings(Frozen):

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from storage import queries
-from storage.queries import FaceFilter
+from storage.queries import FaceFilter, FileFilter
+from storage.registry import promote, register
 from storage.reviews import open_reviews
 from storage.schemas import FileStatus
 from storage.workspace import BadWorkspace, Workspace, now, open_workspace
@@ -60,6 +61,18 @@ def _paths(
 def test_a_filter_shows_the_faces_that_pass(workspace: Workspace, chosen: FaceFilter, paths: list[str]) -> None:
     assert _paths(workspace, chosen) == paths
     assert queries.faces_by_age(workspace, chosen, queries.no_reviews())["faces"].sum() == len(paths)
+
+
+@pytest.mark.parametrize(("size", "paths"), [("too small", ["tiny.jpg"]), ("large enough", ["ann.jpg", "large.jpg"])])
+def test_faces_too_small_to_judge_can_be_shown_alone_or_left_out(
+    tmp_path: Path, size: queries.FaceSize, paths: list[str]
+) -> None:
+    opened = open_workspace(str(tmp_path / "sizes"))
+    sides = {"ann.jpg": (40, 60), "large.jpg": (30, 48), "tiny.jpg": (47.9, 40)}
+    opened.append("files", files(*map(file_row, sides)))
+    opened.append("faces", faces(*(face_row(name, width=wide, height=tall) for name, (wide, tall) in sides.items())))
+    opened.append("scores", scores(*map(score_row, sides)))
+    assert sorted(_paths(opened, FaceFilter(_MODEL, size=size))) == paths
 
 
 @pytest.mark.parametrize(
@@ -126,7 +139,7 @@ def test_a_file_counts_with_the_status_that_it_had_last(workspace: Workspace) ->
     counts = queries.status_counts(workspace)
     assert counts.rows() == [("ok", 2, 2), ("truncated", 1, 0)]
     assert queries.failures(counts) == 1
-    [failed] = queries.files_with(workspace, ("truncated",), 10).to_dicts()
+    [failed] = queries.files_with(workspace, FileFilter(("truncated",)), 10).to_dicts()
     assert (failed["path"], failed["detail"]) == ("ann.jpg", "ends early")
 
 
@@ -142,7 +155,6 @@ def test_a_workspace_without_tables_gives_no_rows(tmp_path: Path) -> None:
     assert queries.scored_models(empty).is_empty()
     assert queries.status_counts(empty).is_empty()
     assert queries.sources(empty) == []
-    assert queries.training_runs(empty).is_empty()
 
 
 def test_a_missing_shard_is_refused_by_name(workspace: Workspace) -> None:
@@ -152,26 +164,58 @@ def test_a_missing_shard_is_refused_by_name(workspace: Workspace) -> None:
         queries.scored_models(workspace)
 
 
-def test_a_run_without_metrics_is_listed_as_unfinished(tmp_path: Path) -> None:
-    opened = open_workspace(str(tmp_path / "workspace"))
-    folder = opened.runs / "train-1"
-    folder.mkdir(parents=True)
-    (folder / "settings.json").write_text('{"recipe": "classic", "targets": "age"}')
-    [run] = queries.training_runs(opened).to_dicts()
-    assert (run["run"], run["finished"], run["recipe"], run["age_mae"]) == ("train-1", False, "classic", None)
-    assert queries.run_history(opened, "train-1") is None
-
-
-def test_a_run_whose_notes_are_damaged_is_refused_by_name(tmp_path: Path) -> None:
-    opened = open_workspace(str(tmp_path / "workspace"))
-    (opened.runs / "train-1").mkdir(parents=True)
-    (opened.runs / "train-1" / "settings.json").write_text("{")
-    with pytest.raises(BadWorkspace, match=r"settings\.json"):
-        queries.training_runs(opened)
-
-
 def test_a_row_that_was_doubled_shows_as_one_card(workspace: Workspace) -> None:
     """Two cards of one face would give two forms of one key, and Streamlit an error instead of the page."""
     again = workspace.scan("scores").filter(pl.col("age") == 20).collect().to_arrow()
     workspace.append("scores", again)
     assert _paths(workspace) == ["ann.jpg", "bob.jpg", "sam.jpg"]
+
+
+def test_a_file_filter_lists_the_files_that_pass(workspace: Workspace) -> None:
+    workspace.append("files", files(file_row("torn.jpg", source="/bob", status=FileStatus.TRUNCATED, file_hash=None)))
+
+    def paths(*statuses: str, **chosen: str) -> list[str]:
+        return sorted(queries.files_with(workspace, FileFilter(statuses, **chosen), 10)["path"])
+
+    assert paths("ok", "truncated", source="/bob") == ["bob.jpg", "torn.jpg"]
+    assert paths("ok", path_part="SAM") == ["sam.jpg"]
+    assert paths("ok", source="/bob", path_part="sam") == []
+
+
+def test_reasons_of_failure_are_counted_with_an_example(workspace: Workspace) -> None:
+    torn = {"status": FileStatus.TRUNCATED, "detail": "ends early", "file_hash": None}
+    workspace.append("files", files(file_row("b.jpg", **torn), file_row("a.jpg", **torn)))
+    assert queries.failure_reasons(workspace, 10).rows() == [("truncated", "ends early", 2, "a.jpg")]
+
+
+def test_what_came_in_is_counted_by_day_folder_and_status(workspace: Workspace) -> None:
+    yesterday = now() - timedelta(days=1)
+    workspace.append("files", files(file_row("old.jpg", source="/ann", seen_at=yesterday)))
+    first = queries.arrivals(workspace).row(0)
+    assert first == (yesterday.date(), "/ann", "ok", 1)
+    assert queries.arrivals(workspace)["files"].sum() == 4
+
+
+def test_news_are_the_rows_since_a_moment(workspace: Workspace) -> None:
+    moment = now() + timedelta(minutes=1)
+    later = now() + timedelta(minutes=2)
+    workspace.append("files", files(file_row("torn.jpg", status=FileStatus.TRUNCATED, seen_at=later)))
+    assert queries.news_since(workspace, moment) == queries.News(files=1, failed=1, scores=1)  # sam's, of in an hour
+    assert queries.news_since(workspace, now() + timedelta(hours=3)) == queries.News(0, 0, 0)
+
+
+def test_the_champion_is_in_use_where_it_scored_and_else_the_model_that_scored_last(
+    workspace: Workspace, model_file: Path
+) -> None:
+    assert queries.model_in_use(workspace) == queries.ModelInUse(_MODEL, "pretrained", 3, is_champion=None)
+    version = register(workspace, model_file.read_bytes(), "card", {})
+    promote(workspace, version.name, "a test's")
+    assert queries.model_in_use(workspace) == queries.ModelInUse(_MODEL, "pretrained", 3, is_champion=False)
+    by_champion = {"model_hash": version.model_hash, "model_version": version.name}
+    workspace.append("scores", scores(score_row("ann.jpg", **by_champion, scored_at=now() - timedelta(days=9))))
+    in_use = queries.model_in_use(workspace)
+    assert in_use == queries.ModelInUse(version.model_hash, version.name, 1, is_champion=True)
+
+
+def test_a_workspace_without_scores_has_no_model_in_use(tmp_path: Path) -> None:
+    assert queries.model_in_use(open_workspace(str(tmp_path / "empty"))) is None

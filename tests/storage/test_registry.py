@@ -1,7 +1,10 @@
 """A version is whole or not there, is the file that was registered, and the champion always names one."""
 
+import getpass
 import hashlib
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,9 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def first(workspace: Workspace) -> Version:
-    return register(workspace, b"first model", "# card", {"age_mae": 5.5})
+    version = register(workspace, b"first model", "# card", {"age_mae": 5.5})
+    promote(workspace, version.name, "the first")
+    return version
 
 
 @pytest.fixture
@@ -39,11 +44,12 @@ def test_a_version_is_what_was_registered(first: Version) -> None:
     assert first.model_hash == hashlib.sha256(b"first model").hexdigest()
 
 
-def test_the_first_version_becomes_champion(workspace: Workspace, first: Version) -> None:
-    assert champion(workspace) == first
+def test_no_version_becomes_champion_by_itself(workspace: Workspace) -> None:
+    register(workspace, b"a model", "# card", {})
+    assert champion(workspace) is None
 
 
-def test_a_later_version_does_not(workspace: Workspace, first: Version, second: Version) -> None:
+def test_a_later_version_leaves_the_champion_alone(workspace: Workspace, first: Version, second: Version) -> None:
     assert champion(workspace) == first
 
 
@@ -57,12 +63,23 @@ def test_promoting_makes_a_champion(workspace: Workspace, second: Version) -> No
     assert find(workspace, "champion") == second
 
 
-def test_promoting_leaves_a_line_on_what_and_why(workspace: Workspace, first: Version, second: Version) -> None:
+def test_promoting_leaves_a_line_on_what_who_and_why(workspace: Workspace, first: Version, second: Version) -> None:
     promote(workspace, second.name, "better by half a year")
-    assert [(line["promoted"], line["model_hash"], line["reason"]) for line in log_of(workspace)] == [
-        (first.name, first.model_hash, "the first version"),
-        (second.name, second.model_hash, "better by half a year"),
+    me = getpass.getuser()
+    assert [(line["promoted"], line["model_hash"], line["by"], line["reason"]) for line in log_of(workspace)] == [
+        (first.name, first.model_hash, me, "the first"),
+        (second.name, second.model_hash, me, "better by half a year"),
     ]
+
+
+def test_a_user_without_a_name_is_logged_by_number(
+    workspace: Workspace, first: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)  # as a container runs under
+    promote(workspace, first.name, "again")
+    assert log_of(workspace)[-1]["by"] == "uid 54321"
 
 
 def test_promoting_nothing_changes_nothing(workspace: Workspace, first: Version) -> None:
@@ -136,6 +153,33 @@ def test_a_missing_shipped_model_says_what_to_do(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(registry, "PRETRAINED", tmp_path / "nothing")
     with pytest.raises(UnknownModel, match="install"):
         registry.pretrained()
+
+
+@pytest.mark.parametrize("name", registry.SHIPPED)
+def test_a_changed_byte_of_a_shipped_model_is_refused_with_both_hashes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = registry.shipped(name).model_hash
+    shutil.copytree(registry.PRETRAINED, tmp_path / "shipped")
+    monkeypatch.setattr(registry, "PRETRAINED", tmp_path / "shipped")
+    file = Path(str(registry.shipped(name).folder)) / "model.onnx"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UnknownModel) as caught:
+        model_content(None, name)
+    assert all(found in str(caught.value) for found in (right, hashlib.sha256(content).hexdigest()))
+
+
+@pytest.mark.parametrize("name", registry.SHIPPED)
+def test_each_shipped_model_is_found_without_a_workspace_and_is_whole(name: str) -> None:
+    content, version = model_content(None, name)
+    assert version == name
+    assert hashlib.sha256(content).hexdigest() == registry.shipped(name).model_hash
+
+
+def test_the_shipped_models_stay_under_40_mb_together() -> None:
+    assert sum(len(registry.shipped(name).model_bytes()) for name in registry.SHIPPED) < 40_000_000
 
 
 def test_a_model_can_be_a_file(tmp_path: Path) -> None:

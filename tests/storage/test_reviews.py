@@ -3,14 +3,15 @@
 import sqlite3
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from upath import UPath
 
-from storage.reviews import Reviews, open_reviews
-from storage.workspace import BadWorkspace, Workspace, open_workspace
+from storage.reviews import Reviews, Shown, open_reviews
+from storage.workspace import BadWorkspace, Workspace, now, open_workspace
 
 REPOSITORY = Path(__file__).parent.parent.parent
 FACE = ("a" * 64, 0)
@@ -33,7 +34,7 @@ def test_nobody_said_anything_yet(reviews: Reviews) -> None:
 def test_the_newest_row_of_a_face_counts(reviews: Reviews) -> None:
     reviews.add(FACE, "right", "anna")
     reviews.add(FACE, "corrected", "ben", age=41.5, gender="male")
-    assert reviews.newest().rows() == [(*FACE, "corrected", 41.5, "male")]
+    assert reviews.newest().rows() == [(*FACE, "corrected", 41.5, "male", None)]
 
 
 def test_faces_of_one_photo_are_told_apart(reviews: Reviews) -> None:
@@ -107,13 +108,63 @@ def test_two_people_who_write_at_once_lose_nothing(workspace: Workspace, reviews
     assert len(reviews.newest()) == 120
 
 
-def test_a_database_of_ones_own_can_be_given(workspace: Workspace, tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'elsewhere.sqlite'}"
-    open_reviews(workspace, url).add(FACE, "right", "anna")
-    assert len(open_reviews(workspace, url).newest()) == 1
-    assert not (workspace.root / "reviews.sqlite").exists()
-
-
 def test_reviews_of_a_bucket_need_a_database() -> None:
-    with pytest.raises(BadWorkspace, match="database URL"):
+    with pytest.raises(BadWorkspace, match="FACELINE_REVIEWS_URL"):
         open_reviews(Workspace(UPath("memory://bucket/faces")))
+
+
+def test_what_was_shown_is_kept_beside_what_was_said(reviews: Reviews) -> None:
+    shown = Shown("random", 30.5, "female", "pretrained")
+    reviews.add(FACE, "corrected", "anna", age=41, gender="male", shown=shown)
+    [row] = reviews.of_photo(FACE[0]).to_dicts()
+    assert Shown(row["reason"], row["old_age"], row["old_gender"], row["model_version"]) == shown
+    assert (row["age"], row["gender"], row["reviewer"]) == (41.0, "male", "anna")
+    assert timedelta(0) <= now() - row["reviewed_at"] < timedelta(minutes=5)
+
+
+def test_a_photo_keeps_every_word_that_was_said_of_it(reviews: Reviews) -> None:
+    for face, verdict in ((FACE, "right"), (FACE, "withdrawn"), (("b" * 64, 0), "right")):
+        reviews.add(face, verdict, "anna")
+    assert reviews.of_photo(FACE[0])["verdict"].to_list() == ["right", "withdrawn"]
+
+
+def test_a_later_review_of_a_face_is_noticed(reviews: Reviews) -> None:
+    reviews.add(FACE, "right", "anna")
+    before = reviews.last_id()
+    reviews.add((FACE[0], 1), "right", "anna")
+    assert not reviews.said_since(FACE, before)
+    reviews.add(FACE, "not_a_face", "ben")
+    assert reviews.said_since(FACE, before)
+
+
+def test_reviews_by_others_are_counted_since_a_moment(reviews: Reviews) -> None:
+    moment = now()
+    for reviewer in ("anna", "ben", "ben"):
+        reviews.add(FACE, "right", reviewer)
+    assert reviews.count_since(moment, but_by="anna") == 2
+    assert reviews.count_since(now() + timedelta(hours=1), but_by="anna") == 0
+
+
+def test_a_visit_tells_when_the_one_before_was(reviews: Reviews) -> None:
+    assert reviews.note_visit("anna") is None
+    first = reviews.note_visit("anna")
+    assert first is not None
+    assert timedelta(0) <= now() - first < timedelta(minutes=5)
+    assert reviews.note_visit("ben") is None
+
+
+def test_reviews_of_an_earlier_version_are_kept_and_added_to(workspace: Workspace) -> None:
+    with sqlite3.connect(str(workspace.root / "reviews.sqlite")) as database:
+        database.execute(
+            "CREATE TABLE reviews (id INTEGER PRIMARY KEY, file_hash VARCHAR(64) NOT NULL, face_index INTEGER NOT NULL,"
+            " verdict VARCHAR(16) NOT NULL, age FLOAT, gender VARCHAR(8), reviewer VARCHAR(200) NOT NULL,"
+            " reviewed_at DATETIME NOT NULL)"
+        )
+        old = (FACE[0], FACE[1], "right", "anna", "2026-01-01 00:00:00.000000")
+        database.execute(
+            "INSERT INTO reviews (file_hash, face_index, verdict, reviewer, reviewed_at) VALUES (?,?,?,?,?)", old
+        )
+    database.close()
+    opened = open_reviews(workspace)
+    opened.add((FACE[0], 1), "right", "ben", shown=Shown("random"))
+    assert opened.newest().select("face_index", "reason").rows() == [(0, None), (1, "random")]

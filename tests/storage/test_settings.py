@@ -23,11 +23,11 @@ FINDING: dict[str, Any] = {
     "max_bytes": 1000,
     "photo_timeout_s": 20.0,
     "min_detector_score": 0.5,
-    "min_face_side": 16,
+    "turns": (90, 180, 270),
     "detect_side": 640,
     "decode_side": 1280,
 }
-OTHER = {"faces": "whole", "detector": "haar", "detector_hash": "1" * 64}
+OTHER = {"faces": "whole", "detector": "haar", "detector_hash": "1" * 64, "turns": ()}
 STAGES = [
     value
     for value in vars(knobs).values()

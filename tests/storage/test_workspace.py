@@ -1,17 +1,16 @@
 """Tables keep what was written, whole, and a folder that isn't a workspace is left alone."""
 
 import os
+import random
 import re
+import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import boto3
 import polars as pl
@@ -21,7 +20,12 @@ import pytest
 from upath import UPath
 
 from storage import registry
+from storage.compact import compact
+from storage.forget import forget
+from storage.reviews import open_reviews
 from storage.schemas import FACES, TABLES
+from storage.trained_on import note_trained_on, who_saw
+from storage.verify import find_damage
 from storage.workspace import (
     MARKER,
     BadWorkspace,
@@ -279,45 +283,150 @@ def test_every_column_of_a_crop_is_plain_in_parquet(workspace: Workspace) -> Non
     assert "RLE_DICTIONARY" not in column.encodings
 
 
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """The address of a real S3 endpoint on loopback (moto's). In a process of its own: deltalake holds the
-    interpreter's lock while it waits for an answer."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
-    )
-    ends = time.monotonic() + 60
-    while time.monotonic() < ends and not _listens(port):
-        time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    server.kill()
-    server.wait()
+@pytest.mark.parametrize("name", ["My Photos", "José", "w#x", "a?b", "50% of *"])
+def test_a_workspace_may_have_any_name(name: str, tmp_path: Path) -> None:
+    workspace = open_workspace(str(tmp_path / name))
+    for table, rows in ONE_OF_EACH.items():
+        workspace.append(table, rows)
+    workspace.upsert("labels", ONE_OF_EACH["labels"])
+    with workspace.only_writer():
+        compact(workspace)
+    assert {table: len(read(workspace, table)) for table in ONE_OF_EACH} == {
+        table: rows.num_rows for table, rows in ONE_OF_EACH.items()
+    }
+    assert find_damage(workspace.local_root(), thoroughly=True) == []
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+@pytest.mark.parametrize("name", ["My%20Photos", "back\\slash", "[old]", "a|b", "line\nend"])
+def test_a_path_that_delta_misreads_is_refused_before_anything_is_written(name: str, tmp_path: Path) -> None:
+    with pytest.raises(BadWorkspace, match="give another folder"):
+        open_workspace(str(tmp_path / name))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_workspace_that_cannot_be_written_to_says_so(workspace: Workspace) -> None:
+    (workspace.local_root() / ".lock").mkdir()
+    with pytest.raises(BadWorkspace, match="can't be written to"), workspace.only_writer():
+        pass
 
 
 @pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty workspace in a bucket, with the environment that tells of a real one."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "of-the-test",
-        "AWS_SECRET_ACCESS_KEY": "of-the-test",
-        "AWS_REGION": "eu-central-1",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    name = f"faces-{os.urandom(4).hex()}"
-    place: dict[str, Any] = {"LocationConstraint": "eu-central-1"}
-    boto3.client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=place)
-    return f"s3://{name}/archive"
+def open_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def test_nobody_else_can_read_a_workspace_whatever_the_umask(tmp_path: Path, open_umask: None) -> None:
+    workspace = open_workspace(str(tmp_path / "above" / "workspace"))
+    for table, rows in ONE_OF_EACH.items():
+        workspace.append(table, rows)
+    workspace.upsert("labels", ONE_OF_EACH["labels"])
+    registry.register(workspace, b"model", "card", {})
+    reviews = open_reviews(workspace)  # held: when its last connection goes, SQLite removes the files beside it
+    reviews.add(("a" * 64, 0), "right", "anna")
+    (workspace.local_root() / "runs" / "run").mkdir(parents=True)
+    with workspace.only_writer():
+        compact(workspace)
+    modes = {
+        path: stat.S_IMODE(path.stat().st_mode) for path in [tmp_path / "above", *tmp_path.rglob("workspace/**/*")]
+    }
+    assert len(modes) > 20
+    assert {path.name for path in modes} >= {"reviews.sqlite", "reviews.sqlite-wal", "reviews.sqlite-shm"}
+    assert {path: mode for path, mode in modes.items() if mode != (0o700 if path.is_dir() else 0o600)} == {}
+
+
+def test_an_empty_folder_that_becomes_a_workspace_is_closed_to_others(tmp_path: Path, open_umask: None) -> None:
+    (tmp_path / "empty").mkdir()
+    open_workspace(str(tmp_path / "empty"))
+    assert stat.S_IMODE((tmp_path / "empty").stat().st_mode) == 0o700
+
+
+def test_a_workspace_that_others_can_look_into_is_warned_of(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_workspace(str(workspace.root))
+    assert caplog.text == ""
+    workspace.local_root().chmod(0o750)
+    open_workspace(str(workspace.root))
+    assert f"chmod 700 {workspace.root}" in caplog.text
+
+
+def test_a_workspace_in_a_folder_that_is_copied_elsewhere_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_workspace(str(tmp_path / "Dropbox" / "faces"))
+    open_workspace(str(tmp_path / "Dropbox" / "faces"))
+    assert "Dropbox" in caplog.text
+
+
+LIMITED = """
+import resource, sys
+from storage.workspace import BadWorkspace, open_workspace
+from tests.storage.test_workspace import many_faces
+workspace = open_workspace(sys.argv[1])
+workspace.append("faces", many_faces(0, 10))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))
+try:
+    workspace.append("faces", many_faces(10, 400))
+except BadWorkspace as error:
+    print(error)
+"""
+
+
+def many_faces(first: int, last: int) -> pa.Table:
+    """About 6 kB each."""
+    return faces(
+        *[face_row(f"{number}.jpg", crop=random.Random(number).randbytes(6000)) for number in range(first, last)]
+    )
+
+
+def keys_and_crops(workspace: Workspace) -> pl.DataFrame:
+    return read(workspace, "faces").select("file_hash", "crop", "crop_hash").sort("file_hash")
+
+
+@pytest.mark.slow
+def test_a_file_that_may_not_grow_is_no_space_and_the_next_run_goes_on(workspace: Workspace, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LIMITED, str(workspace.root)]
+    said = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    assert len(said.splitlines()) == 1
+    assert f"{workspace.root}/faces: 390 rows could not be committed: no space left" in said
+    assert len(read(workspace, "faces")) == 10
+    workspace.append("faces", many_faces(10, 400))
+    reference = open_workspace(str(tmp_path / "reference"))
+    reference.append("faces", many_faces(0, 400))
+    assert keys_and_crops(workspace).equals(keys_and_crops(reference))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount a disk")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="needs mount")
+def test_a_full_disk_loses_nothing_that_was_committed(small_disk: Path, tmp_path: Path) -> None:
+    workspace = open_workspace(str(small_disk / "workspace"))
+    workspace.append("faces", many_faces(0, 300))
+    with pytest.raises(BadWorkspace, match="no space left") as full:
+        workspace.append("faces", many_faces(300, 700))
+    assert str(workspace.root) in str(full.value)
+    assert keys_and_crops(workspace).height == 300
+    with pytest.raises(BadWorkspace, match="no space left"):
+        write_whole(workspace.root / "file", b"x" * 4_000_000)
+    assert not (workspace.root / "file").exists()
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    with workspace.only_writer():
+        workspace.append("faces", many_faces(300, 700))
+    reference = open_workspace(str(tmp_path / "reference"))
+    reference.append("faces", many_faces(0, 700))
+    assert keys_and_crops(workspace).equals(keys_and_crops(reference))
 
 
 @pytest.mark.slow
@@ -342,11 +451,44 @@ def test_a_registry_in_a_bucket_is_a_registry(bucket: str) -> None:
     workspace = open_workspace(bucket)
     first = registry.register(workspace, b"one", "card", {"mae": 1})
     second = registry.register(workspace, b"two", "card", {"mae": 2})
-    assert registry.champion(workspace) == first
+    assert registry.champion(workspace) is None
     registry.promote(workspace, second.name, "better")
+    assert registry.champion(workspace) == second
     assert registry.find(workspace, "champion").model_bytes() == b"two"
     assert {version.name for version in registry.versions(workspace)} == {first.name, second.name}
-    assert len((workspace.registry / "log.jsonl").read_text().splitlines()) == 2
+    assert len((workspace.registry / "log.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_compacting_and_forgetting_in_a_bucket_leave_nothing_else_there(bucket: str) -> None:
+    workspace = open_workspace(bucket)
+    for table, rows in ONE_OF_EACH.items():
+        workspace.append(table, rows)
+    for name in ("Anna Schmidt.jpg", "c.jpg"):
+        workspace.append("files", files(file_row(name)))
+        workspace.upsert("labels", labels(label_row(name, subject_id=name)))
+    (workspace.registry / "v1").mkdir(parents=True, exist_ok=True)
+    note_trained_on(workspace, workspace.registry / "v1", map(content_hash, ("Anna Schmidt.jpg", "c.jpg")))
+    assert [each.files_after for each in compact(workspace)] == [1, 1, 1, 1]
+    forget(workspace, [content_hash("Anna Schmidt.jpg")])
+    assert sorted(read(workspace, "files")["path"]) == ["a.jpg", "b.jpg", "c.jpg"]
+    assert who_saw(workspace, [content_hash("Anna Schmidt.jpg")]).models == ("v1",)
+    name, _, prefix = bucket.removeprefix("s3://").partition("/")
+    keys = [each["Key"] for each in boto3.client("s3").list_objects_v2(Bucket=name, Prefix=prefix)["Contents"]]
+    data = [key for key in keys if key.endswith(".parquet") and "_delta_log" not in key and "trained_on" not in key]
+    assert len(data) == len(TABLES)
+    contents = [boto3.client("s3").get_object(Bucket=name, Key=key)["Body"].read() for key in keys]
+    assert [key for key, content in zip(keys, contents, strict=True) if b"Anna Schmidt" in content] == []
+
+
+@pytest.mark.slow
+def test_compacting_in_a_bucket_spares_what_a_running_writer_has_not_committed(bucket: str) -> None:
+    workspace = open_workspace(bucket)
+    workspace.append("files", files(file_row("a.jpg")))
+    fresh = workspace.root / "files" / "part-00000-0-c000.snappy.parquet"
+    fresh.write_bytes(b"not committed yet")
+    compact(workspace)
+    assert fresh.exists()
 
 
 @pytest.mark.slow

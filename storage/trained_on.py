@@ -1,0 +1,62 @@
+"""Which contents a model learnt from: `trained_on.parquet` in a run's folder and in a registry version's, so that
+whoever is forgotten can be told which models saw them."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import polars as pl
+from upath import UPath
+
+from storage.tombstones import Tombstones, read_tombstones
+from storage.workspace import Workspace, write_parquet
+
+TRAINED_ON = "trained_on.parquet"
+_FORGOTTEN = "forgotten:"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Registry versions and training runs, by name."""
+
+    models: tuple[str, ...]
+    runs: tuple[str, ...]
+    unknown: tuple[str, ...]  # models and runs that keep no list
+
+
+def note_trained_on(workspace: Workspace, folder: UPath, file_hashes: Iterable[str]) -> None:
+    """Writes a run's list into its folder; what was forgotten while it ran appears by its tombstone."""
+    listed = pl.DataFrame({"file_hash": sorted(set(file_hashes))}, schema={"file_hash": pl.String})
+    write_parquet(folder / TRAINED_ON, with_tombstones(listed, read_tombstones(workspace)))
+
+
+def who_saw(workspace: Workspace, file_hashes: Collection[str]) -> Seen:
+    """The models and runs that learnt from any of those contents, forgotten ones too."""
+    tombstones = read_tombstones(workspace)
+    wanted = {*file_hashes, *(_FORGOTTEN + tombstones.mark_of(file_hash) for file_hash in file_hashes)}
+    models, runs = (_learnt_from(folder, wanted) for folder in (workspace.registry, workspace.runs))
+    return Seen(_of(models, True), _of(runs, True), _of(models, None) + _of(runs, None))
+
+
+def with_tombstones(listed: pl.DataFrame, tombstones: Tombstones) -> pl.DataFrame:
+    """The list with each forgotten content's hash replaced by its mark."""
+    marks = {
+        file_hash: _FORGOTTEN + tombstones.mark_of(file_hash)
+        for file_hash in listed["file_hash"]
+        if tombstones.cover(file_hash)
+    }
+    return listed.with_columns(pl.col("file_hash").replace(marks))
+
+
+def _learnt_from(parent: UPath, wanted: set[str]) -> dict[str, bool | None]:
+    """For each folder in `parent`, whether its list has any of those; None where it has no list."""
+    found = {}
+    for folder in sorted(parent.iterdir()) if parent.exists() else []:
+        if folder.is_dir():
+            listed = folder / TRAINED_ON
+            hashes = pl.read_parquet(listed.read_bytes())["file_hash"] if listed.exists() else None
+            found[folder.name] = None if hashes is None else not wanted.isdisjoint(hashes)
+    return found
+
+
+def _of(found: dict[str, bool | None], answer: bool | None) -> tuple[str, ...]:
+    return tuple(name for name, learnt in found.items() if learnt is answer)
