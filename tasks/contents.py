@@ -6,7 +6,9 @@ import numpy as np
 import polars as pl
 
 from storage.schemas import FileStatus
+from storage.tombstones import read_tombstones
 from storage.workspace import Workspace
+from tasks.heif import MISSING, can_read_heif
 from tasks.read import Looked, is_known, prefix_of
 
 
@@ -14,13 +16,18 @@ class Contents:
     """Which contents were extracted before with the same settings: what makes a renamed or doubled photo cost a
     read, not a decode. Kept as 8 bytes a content, so 10 million take 80 MB; a match is confirmed in the tables."""
 
-    def __init__(self, workspace: Workspace, fingerprint: str) -> None:
+    def __init__(self, workspace: Workspace, fingerprint: str, prefixes: np.ndarray | None = None) -> None:
+        """`prefixes` are read from the tables where they aren't given."""
         self._workspace = workspace
         self._fingerprint = fingerprint
+        self.tombstones = read_tombstones(workspace)
+        self.prefixes = self._read_prefixes() if prefixes is None else prefixes
+
+    def _read_prefixes(self) -> np.ndarray:
         # A killed run may have left faces without their `files` row: those count as well, or they would be doubled.
         tables = [self._extracted("files"), self._extracted("faces")]
         hashes = pl.concat(tables).unique().collect()["file_hash"]
-        self.prefixes = np.unique(np.array([prefix_of(file_hash) for file_hash in hashes], np.uint64))
+        return np.unique(np.array([prefix_of(file_hash) for file_hash in hashes], np.uint64))
 
     def _extracted(self, table: str) -> pl.LazyFrame:
         ours = pl.col("fingerprint") == self._fingerprint
@@ -51,3 +58,9 @@ class Contents:
         ours = (pl.col("fingerprint") == self._fingerprint) & pl.col("file_hash").is_in(list(hashes))
         counts = self._workspace.scan("faces").filter(ours).group_by("file_hash").len().collect()
         return dict(counts.iter_rows())
+
+
+def drop_unread_heif(workspace: Workspace) -> None:
+    """What couldn't be read for want of pillow-heif isn't done any more once that is there. Raises BadWorkspace."""
+    if can_read_heif() and workspace.scan("files").filter(pl.col("detail") == MISSING).head(1).collect().height:
+        workspace.delete("files", f"detail = '{MISSING}'")

@@ -9,16 +9,17 @@ import numpy as np
 import polars as pl
 
 from storage.refusal import Refusal
-from storage.reviews import Reviews
+from storage.reviews import Reviews, reviews_of
 from storage.schemas import FileStatus, LabelStatus
 from storage.workspace import Workspace
-from tasks.crop import decode_crops
+from tasks.crop import decode_crops, encode_crop
 from tasks.split import draw_sides, groups_of
 
 logger = logging.getLogger(__name__)
 SIDES = ("train", "val", "test")
-AUGMENTATION = "1"  # raise it when `augment` changes what it gives
-_FACE_COLUMNS = ["file_hash", "face_index", "fingerprint", "width", "height", "crop", "crop_hash"]
+FEW_TO_TRAIN_ON = 200  # with fewer, a model seldom beats the one that ships
+AUGMENTATION = "2"  # raise it when `augment` changes what it gives
+_FACE_COLUMNS = ["file_hash", "face_index", "fingerprint", "width", "height", "crop_hash"]
 _LABEL_COLUMNS = ["file_hash", "label_source", "subject_id", "age", "gender", "groups", "label_status"]
 
 
@@ -28,13 +29,16 @@ class NothingToLearn(Refusal):
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of n faces: years and 0 or 1, float32 [n] each, NaN where unknown."""
+    """What is known of n faces: years and 0 or 1, float32 [n] each, NaN where unknown. `people` is int [n], equal for
+    faces of one person; None: nobody is there twice."""
 
     age: np.ndarray
     female: np.ndarray
+    people: np.ndarray | None = None
 
     def take(self, chosen: np.ndarray) -> "Truth":
-        return Truth(self.age[chosen], self.female[chosen])
+        people = None if self.people is None else self.people[chosen]
+        return Truth(self.age[chosen], self.female[chosen], people)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Dataset:
     def side(self, name: str) -> np.ndarray:
         return np.flatnonzero((self.rows["side"] == name).to_numpy())
 
+    def learnt_from(self) -> list[str]:
+        """Hashes of the photos that a training sees: to train on, and to calibrate on."""
+        return self.rows.filter(pl.col("side") != "test")["file_hash"].to_list()
+
     def ages(self) -> np.ndarray:
         """Years, float32 [n]; NaN where unknown."""
         return self.rows["age"].fill_null(float("nan")).to_numpy().astype(np.float32)
@@ -59,7 +67,7 @@ class Dataset:
         return known.fill_null(float("nan")).to_numpy()
 
     def truth(self, indices: np.ndarray) -> Truth:
-        return Truth(self.ages()[indices], self.female()[indices])
+        return Truth(self.ages()[indices], self.female()[indices], people_of(self.rows["subject_id"])[indices])
 
     def groups(self, indices: np.ndarray) -> list[dict[str, str]]:
         """The further label columns of those faces."""
@@ -73,9 +81,25 @@ class Dataset:
         return digest.hexdigest()
 
 
-def labelled_faces(workspace: Workspace, reviews: Reviews | None, min_face_side: int) -> Dataset:
+def people_of(subjects: pl.Series) -> np.ndarray:
+    """A number for each person, int [n]; a face without a subject_id is of nobody else."""
+    alone = pl.when(pl.col("subject").is_null()).then("index").alias("alone")
+    rows = pl.DataFrame({"subject": subjects}).with_row_index()
+    return rows.select(person=pl.struct("subject", alone).rank("dense"))["person"].to_numpy()
+
+
+def gather(workspace: Workspace, min_face_side: int) -> Dataset:
+    """The labelled faces of a workspace with their reviews and their sides: what training, export and evaluation all
+    start from. It may be empty. Raises NothingToLearn as `with_sides` does."""
+    return with_sides(labelled_faces(workspace, reviews_of(workspace), min_face_side))
+
+
+def labelled_faces(
+    workspace: Workspace, reviews: Reviews | None, min_face_side: int, *, with_crops: bool = True
+) -> Dataset:
     """The one face of each labelled photo, without a side yet. A label can't belong to several faces, so photos with
-    several are left out (the original's rule). What a person said in review replaces the label."""
+    several are left out (the original's rule). What a person said in review replaces the label. Without crops, the rows
+    have no such column."""
     files = workspace.scan("files").filter(pl.col("file_hash").is_not_null()).sort("seen_at")
     files = files.unique("file_hash", keep="last").select("file_hash", "status", "face_count", "fingerprint")
     labels = workspace.scan("labels").sort("labelled_at").unique("file_hash", keep="last")
@@ -84,18 +108,20 @@ def labelled_faces(workspace: Workspace, reviews: Reviews | None, min_face_side:
     photos = _apply_reviews(photos, reviews)
     reasons = photos.with_columns(reason=_reason_left_out())
     usable = reasons.filter(pl.col("reason").is_null()).lazy()
-    faces = workspace.scan("faces").select(_FACE_COLUMNS).filter(pl.col("crop").is_not_null())
+    crop = ["crop"] if with_crops else []
+    faces = workspace.scan("faces").filter(pl.col("crop_hash").is_not_null()).select(*_FACE_COLUMNS, *crop)
     rows = usable.join(faces, on=["file_hash", "fingerprint"]).sort("crop_hash", "file_hash").collect()
     large = rows.filter(pl.min_horizontal("width", "height") >= min_face_side)
     left_out = dict(reasons["reason"].drop_nulls().value_counts().iter_rows())
     left_out |= {"crop_not_kept": reasons["reason"].null_count() - len(rows), "face_too_small": len(rows) - len(large)}
-    columns = ["file_hash", "face_index", "crop", "crop_hash", "label_source", "age", "gender", "subject_id", "groups"]
-    return Dataset(large.select(columns), {reason: count for reason, count in left_out.items() if count})
+    columns = ["file_hash", "face_index", "crop_hash", "label_source", "age", "gender", "subject_id", "groups"]
+    return Dataset(large.select(*columns, *crop), {reason: count for reason, count in left_out.items() if count})
 
 
-def with_sides(dataset: Dataset) -> Dataset:
-    """Sides from the labels' `split` column where they have one, else drawn so that no person is on two of them.
-    Raises NothingToLearn where that column says something else than train, val and test."""
+def with_sides(dataset: Dataset, groups: list[str] | None = None) -> Dataset:
+    """Sides from the labels' `split` column where they have one, else drawn so that no person is on two of them;
+    `groups` are those of tasks/split.py, where they are known already. Raises NothingToLearn where that column says
+    something else than train, val and test."""
     rows = dataset.rows
     given = [dict(groups or {}).get("split") for groups in rows["groups"].to_list()]
     if strangers := set(given) - {None, *SIDES}:
@@ -108,8 +134,7 @@ def with_sides(dataset: Dataset) -> Dataset:
         logger.warning(
             "the labels' split column is left aside: %d of %d faces have none", given.count(None), len(given)
         )
-    groups = groups_of(rows["subject_id"].to_list(), rows["crop"].to_list())
-    drawn = draw_sides(groups)
+    drawn = draw_sides(groups or groups_of(rows["subject_id"].to_list(), rows["crop"].to_list()))
     return Dataset(rows.with_columns(side=pl.Series(drawn, dtype=pl.String)), dataset.left_out)
 
 
@@ -132,7 +157,7 @@ def check_learnable(dataset: Dataset, targets: str) -> None:
         raise NothingToLearn("gender can't be learnt: the training faces are all of one; use --targets age")
     if np.nanmin(ages[train]) == np.nanmax(ages[train]):
         raise NothingToLearn(f"age can't be learnt: every training face is {np.nanmin(ages[train]):.0f}")
-    if len(train) < 200:
+    if len(train) < FEW_TO_TRAIN_ON:
         logger.warning("only %d faces to train on: expect a model worse than the one that ships", len(train))
 
 
@@ -151,21 +176,25 @@ def plain_crops(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
 
 
 def augment(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """What photos in the wild differ by: mirrored, turned, closer or farther, off centre, darker, flatter, grey or
-    of low resolution."""
+    """What photos in the wild differ by: mirrored, turned, closer or farther, off centre, darker, flatter, of another
+    tint, grey, of low resolution, or saved as a poor JPEG."""
     side = len(crop)
     if random.random() < 0.5:
         crop = crop[:, ::-1]
-    turn = cv2.getRotationMatrix2D((side / 2, side / 2), random.uniform(-12, 12), random.uniform(0.88, 1.2))
-    turn[:, 2] += random.uniform(-0.06, 0.06, 2) * side
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), random.uniform(-15, 15), random.uniform(0.8, 1.3))
+    turn[:, 2] += random.uniform(-0.08, 0.08, 2) * side
     changed = cv2.warpAffine(np.ascontiguousarray(crop), turn, (side, side), borderMode=cv2.BORDER_REPLICATE)
-    values = (changed.astype(np.float32) - 128) * random.uniform(0.8, 1.2) + 128 * random.uniform(0.8, 1.2)
+    tint = random.uniform(0.85, 1.15, 3) * random.uniform(0.8, 1.2)
+    values = (changed.astype(np.float32) - 128) * random.uniform(0.7, 1.25) + 128 * tint.astype(np.float32)
     if random.random() < 0.3:
-        small = int(random.integers(side // 3, side * 4 // 5))
+        values = values.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
+    if random.random() < 0.3:
+        small = int(random.integers(side // 4, side * 4 // 5))
         values = cv2.resize(cv2.resize(values, (small, small), interpolation=cv2.INTER_AREA), (side, side))
-    if random.random() < 0.2:
-        values = np.repeat(values.mean(axis=-1, keepdims=True), 3, axis=-1)
-    return np.clip(values, 0, 255).astype(np.uint8)
+    changed = np.clip(values, 0, 255).astype(np.uint8)
+    if random.random() < 0.25:
+        changed = decode_crops([encode_crop(changed, quality=int(random.integers(15, 60)))])[0]
+    return changed
 
 
 def _apply_reviews(photos: pl.DataFrame, reviews: Reviews | None) -> pl.DataFrame:

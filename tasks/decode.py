@@ -23,6 +23,7 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from storage.schemas import FileStatus
+from tasks.heif import MISSING, can_read_heif, let_pillow_read_heif
 
 _EXIF_ORIENTATION = 0x0112
 _PNG_ORIENTATION_MARKS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")  # EXIF, ImageMagick's, XMP
@@ -42,6 +43,7 @@ _SIGNATURES = {  # the first bytes of a file, from each format's standard
     b"P6": "PPM",
 }
 
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO/IEC 23008-12, annex B
 _KNOWN_BUT_NOT_READ = {b"8BPS": "Photoshop", b"\x00\x00\x01\x00": "icon", b"%PDF": "PDF", b"DDS ": "DirectDraw"}
 
 # What Pillow's readers raise on damaged files, by fuzzing and by their source.
@@ -120,6 +122,8 @@ def decode(content: bytes, *, max_pixels: int, decode_side: int) -> Photo:
         if kind == "JPEG" and (photo := _decode_jpeg(content, header, decode_side)) is not None:
             pixels = _upright(photo.pixels, header.orientation)
             return Photo(pixels, max(pixels.shape[:2]) / max(header.width, header.height), photo.remark)
+        if kind == "HEIF":
+            return Photo(_decode_with_pillow(content, kind), 1.0)
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
@@ -141,14 +145,22 @@ def _kind(content: bytes) -> str:
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
     if content[4:8] == b"ftyp":
-        brands = content[8:64]
-        if b"avif" in brands or b"avis" in brands:
-            return "AVIF"
-        raise BadPhoto(FileStatus.NOT_AN_IMAGE, "a HEIF or video container, which isn't read; convert it to JPEG")
+        return _kind_of_container({content[start : start + 4] for start in range(8, 64, 4)})
     for signature, kind in _KNOWN_BUT_NOT_READ.items():
         if content.startswith(signature):
             raise BadPhoto(FileStatus.NOT_AN_IMAGE, f"{kind}, which isn't read; convert it to JPEG or PNG")
     raise BadPhoto(FileStatus.NOT_AN_IMAGE, f"its first bytes ({content[:8].hex(' ')}) are of no image format")
+
+
+def _kind_of_container(brands: set[bytes]) -> str:
+    if {b"avif", b"avis"} & brands:
+        return "AVIF"
+    if not _HEIF_BRANDS & brands:
+        raise BadPhoto(FileStatus.NOT_AN_IMAGE, "a video or audio container, which isn't read")
+    if not can_read_heif():
+        raise BadPhoto(FileStatus.UNREADABLE, MISSING)
+    let_pillow_read_heif()
+    return "HEIF"
 
 
 def _read_header(content: bytes, kind: str, max_pixels: int) -> _Header:
@@ -169,7 +181,7 @@ def _read_header(content: bytes, kind: str, max_pixels: int) -> _Header:
         except UnidentifiedImageError as error:
             raise BadPhoto(FileStatus.UNREADABLE, f"it begins like {kind}, but its header can't be read") from error
         except (*_PILLOW_ERRORS, MemoryError) as error:
-            raise BadPhoto(FileStatus.UNREADABLE, f"its header can't be read: {error}") from error
+            raise BadPhoto(_status_of(error), f"its header can't be read: {_line(error)}") from error
     return _Header(width, height, orientation, progressive)
 
 
@@ -230,9 +242,17 @@ def _decode_with_pillow(content: bytes, kind: str) -> np.ndarray:
         except MemoryError as error:
             raise BadPhoto(FileStatus.TOO_LARGE, "decoding it needs more memory than a worker may use") from error
         except _PILLOW_ERRORS as error:
-            cut = "truncated" in str(error).lower()
-            status = FileStatus.TRUNCATED if cut else FileStatus.UNREADABLE
-            raise BadPhoto(status, f"no decoder reads it: {error or type(error).__name__}") from error
+            raise BadPhoto(_status_of(error), f"no decoder reads it: {_line(error)}") from error
+
+
+def _status_of(error: BaseException) -> FileStatus:
+    said = str(error).lower()
+    cut = "truncated" in said or "unexpected end of file" in said  # Pillow's words, libheif's
+    return FileStatus.TRUNCATED if cut else FileStatus.UNREADABLE
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _stretched(image: Image.Image) -> np.ndarray:

@@ -1,24 +1,32 @@
 """Photos to rows: what a chunk of files becomes in the tables."""
 
-import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 
+from storage.ledger import sha256_of
 from storage.settings import Finding
+from storage.tombstones import Tombstones
 from storage.workspace import Workspace, now, rows_of
+from tasks.bucket import Bucket, is_in_bucket
 from tasks.contents import Contents
+from tasks.crop import crop_hash
+from tasks.decode import BadPhoto
 from tasks.folder import Found
 from tasks.read import Ask, Looked, look
 from tasks.spread import Spread
 
 
 def look_at(chunk: Sequence[Found], photos: Spread[Ask, Looked], contents: Contents) -> list[tuple[Found, Looked]]:
-    """Every file of the chunk with what came of it, in order. `faces` is None only for contents in the tables."""
+    """Every file of the chunk with what came of it, in order; those whose content was forgotten are left out. `faces`
+    is None only for contents in the tables."""
     looked = {found: Looked(None, found.refusal, found.reason) for found in chunk if found.refusal is not None}
     openable = [found for found in chunk if found.refusal is None]
     looked |= _ask(openable, photos, again=False)
+    looked = {found: seen for found, seen in looked.items() if not _is_forgotten(found, seen, contents.tombstones)}
     hashes = [seen.file_hash for seen in looked.values() if seen.faces is None and seen.file_hash]
     known = contents.recall(hashes)
     looked |= {
@@ -26,7 +34,19 @@ def look_at(chunk: Sequence[Found], photos: Spread[Ask, Looked], contents: Conte
     }
     unsure = [found for found, seen in looked.items() if seen.faces is None and seen.file_hash not in known]
     looked |= _ask(unsure, photos, again=True)
-    return [(found, looked[found]) for found in chunk]
+    return [(found, looked[found]) for found in chunk if found in looked]
+
+
+def _is_forgotten(found: Found, seen: Looked, tombstones: Tombstones) -> bool:
+    """A file that no worker came to read, such as one of too many bytes, is hashed here: its row would name it."""
+    file_hash = seen.file_hash
+    if file_hash is None and tombstones.marks and found.refusal is None:
+        path = found.full_path()
+        try:
+            file_hash = Bucket().sha256_of(path) if is_in_bucket(path) else sha256_of(Path(os.fsdecode(path)))
+        except (OSError, BadPhoto):
+            return False
+    return file_hash is not None and tombstones.cover(file_hash)
 
 
 def _ask(files: Sequence[Found], photos: Spread[Ask, Looked], *, again: bool) -> dict[Found, Looked]:
@@ -65,12 +85,12 @@ def _face_rows(fresh: dict[str, Looked], finding: Finding, run_id: str) -> list[
             "y": face.box.y,
             "width": face.box.width,
             "height": face.box.height,
-            "rotation": 0,
+            "rotation": face.rotation,
             "detector": finding.detector if finding.faces == "detect" else "whole",
             "detector_score": face.box.score,
             "sharpness": face.sharpness,
             "crop": face.crop,
-            "crop_hash": hashlib.sha256(face.crop).hexdigest(),
+            "crop_hash": crop_hash(face.crop),
             "fingerprint": finding.fingerprint(),
             "run_id": run_id,
             "extracted_at": now(),

@@ -7,8 +7,9 @@ escaped into text once, here, and turned back into bytes where the file is opene
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -31,9 +32,10 @@ class Found:
     mtime_ns: int
     refusal: FileStatus | None = None
     reason: str | None = None
+    listed_ns: int = field(default=0, compare=False)  # nanoseconds since 1970
 
     def full_path(self) -> bytes:
-        return os.path.join(unescape(self.source), unescape(self.path))
+        return unescape(self.source).rstrip(b"/") + b"/" + unescape(self.path)  # an object's key may begin with one
 
 
 def escape(name: bytes) -> str:
@@ -49,13 +51,19 @@ def unescape(path: str) -> bytes:
     return re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), path.encode("utf-8"))
 
 
+def check_folder(folder: str) -> bytes:
+    """Where it really lies. Raises BadFolder."""
+    root = os.path.realpath(os.fsencode(folder))
+    if not os.path.isdir(root):
+        raise BadFolder(f"{folder}: " + ("not a folder" if os.path.exists(root) else "there is no such folder"))
+    return root
+
+
 def list_files(folder: str, *, leave_out: str | None = None) -> Iterator[Found]:
     """Every file below `folder`, in a fixed order; `leave_out` is a folder below it to pass over (the workspace).
     Links are followed to files inside the folder only, and never to folders: no loop, nothing from outside.
     Raises BadFolder."""
-    root = os.path.realpath(os.fsencode(folder))
-    if not os.path.isdir(root):
-        raise BadFolder(f"{folder}: " + ("not a folder" if os.path.exists(root) else "there is no such folder"))
+    root = check_folder(folder)
     source = escape(root)
     passed_over = os.path.realpath(os.fsencode(leave_out)) if leave_out else b""
     unlistable: list[OSError] = []
@@ -86,13 +94,19 @@ def still_to_do(listed: list[Found], workspace: Workspace, fingerprint: str) -> 
     return [listed[index] for index in open_rows["index"]]
 
 
+def growing(found: Found, settle_s: float) -> bool:
+    """Whether it changed within `settle_s` seconds of its listing, so that somebody may be writing it still. A time
+    further in the future is a wrong clock's: waiting for it would leave the file out for ever."""
+    return found.refusal is None and abs(found.listed_ns - found.mtime_ns) < settle_s * 1e9
+
+
 def _look_at(root: bytes, source: str, full_path: bytes) -> Found:
     path = escape(os.path.relpath(full_path, root))
     try:
         about = os.lstat(full_path)
     except OSError as error:
         return Found(source, path, 0, 0, FileStatus.UNREADABLE, f"gone since it was listed: {error.strerror}")
-    found = Found(source, path, about.st_size, about.st_mtime_ns)
+    found = Found(source, path, about.st_size, about.st_mtime_ns, listed_ns=time.time_ns())
     if stat.S_ISLNK(about.st_mode):
         target = os.path.realpath(full_path)
         if not os.path.exists(target):
@@ -102,7 +116,7 @@ def _look_at(root: bytes, source: str, full_path: bytes) -> Found:
         if not target.startswith(os.path.join(root, b"")):
             return replace(found, refusal=FileStatus.UNSUPPORTED, reason="a link out of the folder; not followed")
         about = os.stat(full_path)
-        found = Found(source, path, about.st_size, about.st_mtime_ns)
+        found = replace(found, size=about.st_size, mtime_ns=about.st_mtime_ns)
     if not stat.S_ISREG(about.st_mode):
         return replace(found, refusal=FileStatus.NOT_AN_IMAGE, reason="not a regular file but a pipe, socket or device")
     return found

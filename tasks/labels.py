@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from storage.refusal import Refusal
 from storage.schemas import LONGEST_LIFE_YEARS, LabelStatus
@@ -25,7 +26,7 @@ _WIKI_NAME = re.compile(
 _UTKFACE_NAME = re.compile(r"^(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<time>\d+)$")
 _UTKFACE_RACES = ("White", "Black", "Asian", "Indian", "Others")
 _PATH_COLUMNS = ("path", "file")
-_GENDERS = {"female": "female", "f": "female", "woman": "female", "male": "male", "m": "male", "man": "male"}
+GENDER_WORDS = {"female": "female", "f": "female", "woman": "female", "male": "male", "m": "male", "man": "male"}
 
 
 class BadLabels(Refusal):
@@ -114,7 +115,7 @@ def label_folders(workspace: Workspace, sources: list[str], reader: LabelReader)
     workspace.upsert("labels", rows.filter(pa.array(changed, pa.bool_())))
     strangers = sorted(reader.known_paths - set(paths["path"]))
     if strangers:
-        logger.warning("%s: %d rows met no photo, the first: %s", reader.source, len(strangers), strangers[:3])
+        logger.warning("%s: %d rows met no photo in those folders", reader.source, len(strangers))
     statuses = rows["status"].to_pylist()
     return {
         "labels": statuses.count(LabelStatus.OK),
@@ -165,11 +166,11 @@ def _checked(label: Label, name: str) -> Label:
 
 def _read_table(path: Path) -> dict[str, Label]:
     try:
-        frame = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+        frame = _read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
         frame = frame.with_columns(pl.all().cast(pl.String))
     except FileNotFoundError as error:
         raise BadLabels(f"{path}: there is no such label table (or give wiki, or utkface)") from error
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, ValueError) as error:
         raise BadLabels(f"{path}: can't be read as a table: {error}") from error
     key = next((column for column in _PATH_COLUMNS if column in frame.columns), None)
     if key is None or not {"age", "gender", "subject_id"} & set(frame.columns):
@@ -188,10 +189,18 @@ def _read_table(path: Path) -> dict[str, Label]:
     return labels
 
 
+def _read_parquet(path: Path) -> pl.DataFrame:
+    """By pyarrow: on a damaged file, Polars panics, which isn't an Exception; as it does on names and texts that aren't
+    UTF-8, which raise here."""
+    table = pq.ParquetFile(path).read()
+    table.validate(full=True)
+    return pl.DataFrame(table.rename_columns(table.column_names))
+
+
 def _table_label(name: str, row: dict[str, str | None]) -> Label:
     subject, age_text, gender_text = (row.pop(column, None) or None for column in ("subject_id", "age", "gender"))
     groups = {column: value for column, value in row.items() if value is not None}
-    gender = _GENDERS.get(gender_text.strip().lower()) if gender_text else None
+    gender = GENDER_WORDS.get(gender_text.strip().lower()) if gender_text else None
     if gender_text and gender is None:
         return Label(subject, groups=groups, problem=f"{name}: gender `{gender_text}` is neither female nor male")
     try:

@@ -6,28 +6,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import numpy as np
-
 from models.contract import Model
 from storage.schemas import FileStatus
 from storage.settings import FaceMode, Finding, PhotoSettings
 from tasks.crop import decode_crops
 from tasks.detect import Box, detector_file
+from tasks.quality import quality
 from tasks.read import Ask, Looked, finding_of, look, photo_workers
-from tasks.score import quality
 from tasks.spread import Spread
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One face and what the model says of it: years, and a probability (None: the model judges age alone)."""
+    """One face and what the model says of it: years, and a probability (None: the model judges age alone). A
+    `quality` of None can't be told here; see tasks/quality.py. For `rotation` see the table `faces`."""
 
     box: Box
+    rotation: int  # degrees
     age: float
     age_low: float
     age_high: float
     female: float | None
-    quality: float
+    quality: float | None
     crop: bytes
 
 
@@ -55,20 +55,17 @@ def predict(asks: Sequence[Ask], photos: Spread[Ask, Looked], model: Model) -> l
     faces = [face for seen in looked for face in seen.faces or ()]
     if not faces:
         return [Prediction(seen.status, seen.detail, ()) for seen in looked]
-    answers = model(decode_crops([face.crop for face in faces]))
-    qualities = quality(
-        np.array([1.0 if face.box.score is None else face.box.score for face in faces]),
-        np.array([face.sharpness for face in faces]),
-        np.array([min(face.box.width, face.box.height) for face in faces]),
-    )
+    crops = decode_crops([face.crop for face in faces])
+    answers, usable = model(crops), quality(crops)
     judged = iter(
         Judged(
             face.box,
+            face.rotation,
             float(answers.age[index]),
             float(answers.age_low[index]),
             float(answers.age_high[index]),
             None if answers.female is None else float(answers.female[index]),
-            float(qualities[index]),
+            None if usable is None else float(usable[index]),
             face.crop,
         )
         for index, face in enumerate(faces)

@@ -4,24 +4,30 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from storage.schemas import FileStatus
+from storage.schemas import SMALLEST_JUDGED_SIDE, FileStatus
 from storage.settings import Finding, PhotoSettings
+from storage.tombstones import Tombstones
+from tasks.bucket import Bucket, is_in_bucket
 from tasks.crop import cut_square, encode_crop, middle_square, sharpness, square_around
 from tasks.decode import BadPhoto, Photo, decode, read_file
-from tasks.detect import Box, Detect, detector_file, file_hash, find_faces, make_detector
+from tasks.detect import Box, Detect, detector_file, file_hash, make_detector
 from tasks.spread import Lost, Spread
+from tasks.upright import TURNS, Sighting, find_faces, turned
 
 
 @dataclass(frozen=True)
 class Face:
-    """One face: its box in pixels of the upright full-size photo, and its crop as JPEG bytes."""
+    """One face: its box in pixels of the upright full-size photo, how many degrees clockwise that has to be turned
+    for the face to stand upright, and its upright crop as JPEG bytes."""
 
     box: Box
+    rotation: int
     sharpness: float
     crop: bytes
 
@@ -66,16 +72,19 @@ def finding_of(settings: PhotoSettings, detector: Path, margin: float, crop_side
         max_bytes=settings.max_bytes,
         photo_timeout_s=settings.photo_timeout_s,
         detect_side=settings.detect_side,
+        turns=TURNS if settings.turns and settings.detector != "haar" else (),  # it has no score to tell false faces by
         decode_side=2 * settings.detect_side,
     )
 
 
-def photo_workers(settings: PhotoSettings, finding: Finding, known: Path | None) -> Spread[Ask, Looked]:
+def photo_workers(
+    settings: PhotoSettings, finding: Finding, known: Path | None, tombstones: Tombstones | None = None
+) -> Spread[Ask, Looked]:
     """The processes that read photos. Raises NoDetector here, before any of them starts."""
     detector = detector_file(settings.detector, settings.detector_model, fetch=settings.fetch_detector)
     make_detector(settings.detector, detector, finding.min_detector_score)
     return Spread(
-        partial(PhotoReader, finding, detector, known),
+        partial(PhotoReader, finding, detector, known, tombstones),
         workers=settings.workers,
         timeout_s=settings.photo_timeout_s,
         memory_mb=settings.worker_memory_mb,
@@ -84,15 +93,19 @@ def photo_workers(settings: PhotoSettings, finding: Finding, known: Path | None)
 
 class PhotoReader:
     """Looks at photos, one after the other, in a worker process. `known` is a file of sorted hash prefixes: a photo
-    whose content is among them isn't decoded again."""
+    whose content is among them isn't decoded again. One that was forgotten isn't decoded at all."""
 
-    def __init__(self, finding: Finding, detector: Path, known: Path | None) -> None:
+    def __init__(
+        self, finding: Finding, detector: Path, known: Path | None, tombstones: Tombstones | None = None
+    ) -> None:
         cv2.setNumThreads(1)  # the workers share the cores already
         cv2.utils.logging.setLogLevel(
             cv2.utils.logging.LOG_LEVEL_SILENT
         )  # what is wrong with a file is said in its row
         self._finding = finding
         self._known = np.load(known, mmap_mode="r") if known else np.empty(0, np.uint64)
+        self._tombstones = tombstones
+        self._read = PhotoSource()
         self._detect: Detect | None = None
         if finding.faces == "detect":
             self._detect = make_detector(finding.detector, detector, finding.min_detector_score)
@@ -101,34 +114,63 @@ class PhotoReader:
         content_hash = None
         try:
             if ask.content is None:
-                content, content_hash = read_file(ask.path, self._finding.max_bytes)
+                content, content_hash = self._read(ask.path, self._finding.max_bytes)
             else:
                 content, content_hash = ask.content, hashlib.sha256(ask.content).hexdigest()
-            if not ask.again and is_known(self._known, content_hash):
+            forgotten = self._tombstones is not None and self._tombstones.cover(content_hash)
+            if forgotten or (not ask.again and is_known(self._known, content_hash)):
                 return Looked(content_hash, FileStatus.OK, None, None)
-            photo = decode(content, max_pixels=self._finding.max_pixels, decode_side=self._finding.decode_side)
-            return Looked(
-                content_hash, FileStatus.OK, photo.remark, tuple(faces_in(photo, self._finding, self._detect))
-            )
+            photo = self._decoded(content, self._finding.decode_side)
+            sighting = sight(photo, self._finding, self._detect)
+            fine = self._decoded(content, side) if (side := finer_side(photo, sighting)) else photo
+            faces = cut_faces(fine, sighting.scaled(fine.scale / photo.scale), self._finding)
+            return Looked(content_hash, FileStatus.OK, photo.remark, tuple(faces))
         except BadPhoto as bad:
             return Looked(content_hash, bad.status, bad.reason)
 
+    def _decoded(self, content: bytes, side: int) -> Photo:
+        return decode(content, max_pixels=self._finding.max_pixels, decode_side=side)
 
-def faces_in(photo: Photo, finding: Finding, detect: Detect | None) -> list[Face]:
-    """The faces of an upright photo, the largest first. Without a detector the whole picture is one face."""
-    height, width = photo.pixels.shape[:2]
+
+@dataclass
+class PhotoSource:
+    """Reads a photo from disk, or over a connection that is made with the first photo of a bucket."""
+
+    _bucket: Bucket | None = None
+
+    def __call__(self, path: bytes, max_bytes: int) -> tuple[bytes, str]:
+        """As `read_file`, and raises Unreachable too."""
+        if not is_in_bucket(path):
+            return read_file(path, max_bytes)
+        self._bucket = self._bucket or Bucket()
+        return self._bucket.read(path, max_bytes)
+
+
+def sight(photo: Photo, finding: Finding, detect: Detect | None) -> Sighting:
+    """The faces of a photo, in its decoded pixels. Without a detector the whole picture is one face."""
     if detect is None:
-        squares = [middle_square(height, width)]
-        boxes = squares
-    else:
-        boxes = find_faces(photo.pixels, detect, finding.detect_side)
-        boxes = [box for box in boxes if min(box.width, box.height) / photo.scale >= finding.min_face_side]
-        boxes = [box for box in boxes if 0 <= box.x + box.width / 2 < width and 0 <= box.y + box.height / 2 < height]
-        squares = [square_around(box, finding.detector, finding.margin) for box in boxes]
-    crops = [cut_square(photo.pixels, square, finding.crop_side) for square in squares]
+        return Sighting(0, [middle_square(*photo.pixels.shape[:2])])
+    return find_faces(photo.pixels, detect, finding.detect_side, finding.turns)
+
+
+def finer_side(photo: Photo, sighting: Sighting) -> int | None:
+    """How many pixels long the photo has to be decoded for its smallest face to be large enough to judge; None where
+    it is, or where there are no more pixels."""
+    smallest = min((max(box.width, box.height) for box in sighting.boxes), default=SMALLEST_JUDGED_SIDE)
+    if photo.scale == 1 or smallest >= SMALLEST_JUDGED_SIDE:
+        return None
+    return ceil(max(photo.pixels.shape) * SMALLEST_JUDGED_SIDE / smallest)
+
+
+def cut_faces(photo: Photo, sighting: Sighting, finding: Finding) -> list[Face]:
+    """Crops, upright, of what was sighted, in the same order."""
+    squares = sighting.boxes
+    if finding.faces == "detect":
+        squares = [square_around(box, finding.detector, finding.margin, sighting.turn) for box in squares]
+    crops = [turned(cut_square(photo.pixels, square, finding.crop_side), sighting.turn) for square in squares]
     return [
-        Face(box.scaled(1 / photo.scale), sharpness(crop), encode_crop(crop))
-        for box, crop in zip(boxes, crops, strict=True)
+        Face(box.scaled(1 / photo.scale), sighting.turn, sharpness(crop), encode_crop(crop))
+        for box, crop in zip(sighting.boxes, crops, strict=True)
     ]
 
 

@@ -7,54 +7,24 @@ people that none of them was trained on. (A group of near-duplicates can move wh
 another name: subject ids are better.)"""
 
 import hashlib
-import io
-from collections import defaultdict
 from collections.abc import Sequence
-from itertools import combinations
 
-import imagehash
 import numpy as np
-from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from tasks.duplicates import alike, near_duplicates
 
 _VALIDATION_SHARE = 0.1
 _TEST_SHARE = 0.1
-_BITS_APART = 3
-_BANDS = 4  # two hashes within 3 bits agree in at least one of 4 bands of 16 bits
 
 
 def groups_of(subjects: Sequence[str | None], crops: Sequence[bytes]) -> list[str]:
-    """The group of each face: its subject, or its near-duplicates."""
-    unnamed = [index for index, subject in enumerate(subjects) if subject is None]
-    duplicates = dict(zip(unnamed, near_duplicates([crops[index] for index in unnamed]), strict=True))
-    return [
-        f"subject {subject}" if subject is not None else f"look {duplicates[index]}"
-        for index, subject in enumerate(subjects)
-    ]
+    """The group of each face: its subject, or its near-duplicates among those without one."""
+    return _named(subjects, near_duplicates(crops[index] for index in _nameless(subjects)))
 
 
-def near_duplicates(crops: Sequence[bytes]) -> list[str]:
-    """For each crop (JPEG bytes) the name of its group: the smallest perceptual hash in it."""
-    hashes = [imagehash.phash(Image.open(io.BytesIO(crop))).hash.ravel() for crop in crops]
-    buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
-    for index, bits in enumerate(hashes):
-        for band, part in enumerate(np.split(bits, _BANDS)):
-            buckets[band, part.tobytes()].append(index)
-    pairs = {
-        pair
-        for members in buckets.values()
-        for pair in combinations(members, 2)
-        if np.count_nonzero(hashes[pair[0]] != hashes[pair[1]]) <= _BITS_APART
-    }
-    first, second = zip(*pairs, strict=True) if pairs else ((), ())
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(crops), len(crops)))
-    _, members = connected_components(links, directed=False)
-    names = [np.packbits(bits).tobytes().hex() for bits in hashes]
-    smallest: dict[int, str] = {}
-    for group, name in zip(members, names, strict=True):
-        smallest[group] = min(name, smallest.get(group, name))
-    return [smallest[group] for group in members]
+def groups_by_look(subjects: Sequence[str | None], looks: np.ndarray) -> list[str]:
+    """`groups_of` by the crops' perceptual hashes, uint64 [n], where they are known already."""
+    return _named(subjects, alike(looks[_nameless(subjects)]))
 
 
 def draw_sides(groups: Sequence[str]) -> list[str]:
@@ -67,6 +37,16 @@ def draw_sides(groups: Sequence[str]) -> list[str]:
     if len(ordered) > 1 and "train" not in sides.values():
         sides[ordered[-1]] = "train"
     return [sides[group] for group in groups]
+
+
+def _nameless(subjects: Sequence[str | None]) -> list[int]:
+    return [index for index, subject in enumerate(subjects) if subject is None]
+
+
+def _named(subjects: Sequence[str | None], looks: list[str]) -> list[str]:
+    """`looks` are the groups of those without a subject, in their order."""
+    left = iter(looks)
+    return [f"look {next(left)}" if subject is None else f"subject {subject}" for subject in subjects]
 
 
 def _uniform(group: str) -> float:

@@ -10,7 +10,8 @@ from PIL import Image
 
 from storage.settings import DetectorName
 from tasks.crop import cut_square, decode_crops, encode_crop, middle_square, sharpness, square_around
-from tasks.detect import Box, detector_file, find_faces, make_detector
+from tasks.detect import Box, detector_file, make_detector
+from tasks.upright import find_faces
 from tests.tasks.test_detect import overlap, pixels_of
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -57,7 +58,9 @@ def test_the_three_detectors_crop_one_face_alike(picture: str, shared: Path, req
     names: tuple[DetectorName, ...] = ("haar", "centerface", "yunet")
     squares = [
         square_around(
-            find_faces(pixels, make_detector(name, detector_file(name, yunet, fetch=False), 0.5), 640)[0], name, 0.03
+            find_faces(pixels, make_detector(name, detector_file(name, yunet, fetch=False), 0.5), 640, ()).boxes[0],
+            name,
+            0.03,
         )
         for name in names
     ]

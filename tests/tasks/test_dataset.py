@@ -16,7 +16,9 @@ from tasks.dataset import (
     augment,
     check_learnable,
     crops_for,
+    gather,
     labelled_faces,
+    people_of,
     plain_crops,
     with_sides,
 )
@@ -260,3 +262,27 @@ def test_an_augmented_crop_is_still_a_crop(hopper: Path) -> None:
     changed = [augment(crop, np.random.default_rng(seed)) for seed in range(30)]
     assert {(each.shape, each.dtype.name) for each in changed} == {((128, 128, 3), "uint8")}
     assert 5 < np.mean([np.abs(each.astype(float) - crop).mean() for each in changed]) < 80
+
+
+def test_faces_of_one_subject_are_of_one_person_and_unnamed_ones_of_nobody_else() -> None:
+    people = people_of(pl.Series(["b", None, "a", None, "b"])).tolist()
+    assert people[0] == people[4]
+    assert len(set(people)) == 4
+
+
+def test_the_truth_of_some_faces_knows_who_they_are(workspace: Workspace) -> None:
+    for index in range(4):
+        add(workspace, f"{index}.jpg", subject_id=f"p{index // 2}")
+    dataset = gather(workspace, 1)
+    names = dataset.rows["subject_id"].to_list()
+    chosen = np.array([names.index("p0"), names.index("p1"), 3 - names[::-1].index("p0")])
+    first, other, again = dataset.truth(chosen).people.tolist()
+    assert first == again != other
+
+
+def test_gathering_brings_reviews_and_sides(workspace: Workspace, reviews: Reviews) -> None:
+    for index in range(3):
+        add(workspace, f"{index}.jpg", groups=[("split", "test")])
+    reviews.add((content_hash("0.jpg"), 0), "not_a_face", "somebody")
+    dataset = gather(workspace, 1)
+    assert (len(dataset.side("test")), dataset.left_out) == (2, {"not_a_face": 1})

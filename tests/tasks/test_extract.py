@@ -11,15 +11,32 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from storage.schemas import FileStatus
+from models.session import OnnxModel
+from storage.registry import model_content
+from storage.schemas import SMALLEST_JUDGED_SIDE, FileStatus
 from storage.settings import ExtractSettings, Finding
+from storage.tombstones import read_tombstones
 from storage.workspace import Workspace, open_workspace
-from tasks.contents import Contents
-from tasks.decode import Photo
-from tasks.detect import Box, detector_file
+from tasks.contents import Contents, drop_unread_heif
+from tasks.crop import decode_crops
+from tasks.decode import Photo, decode
+from tasks.detect import Box, Detect, detector_file
 from tasks.extract import Extraction, look_at
 from tasks.folder import Found, list_files
-from tasks.read import Ask, PhotoReader, faces_in, finding_of, is_known, photo_workers
+from tasks.heif import MISSING
+from tasks.read import (
+    Ask,
+    Face,
+    PhotoReader,
+    cut_faces,
+    finding_of,
+    finer_side,
+    is_known,
+    photo_workers,
+    sight,
+)
+from tasks.upright import Sighting, turned_back
+from tasks.upright import turned as turned_pixels
 from tests.pictures import encoded, turned
 from tests.rows import content_hash, face_row, faces, file_row, files
 from tests.tasks.test_detect import overlap
@@ -125,20 +142,105 @@ def test_a_picture_of_odd_sides_has_no_face_and_no_error(reader: PhotoReader, sh
     assert (looked.status, looked.faces) == (FileStatus.OK, ())
 
 
-def test_faces_that_are_too_small_or_outside_are_left_out() -> None:
-    def stub_detector(pixels: np.ndarray) -> list[Box]:
-        return [Box(10, 10, 15.9, 40), Box(-50, 10, 60, 60), Box(10, 10, 16, 16), Box(90, 90, 30, 30)]
+def cut(photo: Photo, detect: Detect) -> list[Face]:
+    return cut_faces(photo, sight(photo, FINDING, detect), FINDING)
 
-    found = faces_in(Photo(np.zeros((100, 100, 3), np.uint8), 1.0), FINDING, stub_detector)
+
+def test_what_lies_outside_or_has_no_size_is_no_face() -> None:
+    def stub_detector(pixels: np.ndarray) -> list[Box]:
+        return [Box(10, 10, 3.9, 40), Box(-50, 10, 60, 60), Box(10, 10, 4, 4), Box(90, 90, 30, 30)]
+
+    found = cut(Photo(np.zeros((100, 100, 3), np.uint8), 1.0), stub_detector)
     assert [(face.box.x, face.box.y) for face in found] == [(10, 10)]
 
 
-def test_a_small_face_is_measured_in_the_full_size_photo() -> None:
+def test_a_small_face_is_kept_and_measured_in_the_full_size_photo() -> None:
     def stub_detector(pixels: np.ndarray) -> list[Box]:
         return [Box(10, 10, 4, 5)]
 
-    (found,) = faces_in(Photo(np.zeros((100, 100, 3), np.uint8), 0.25), FINDING, stub_detector)
+    (found,) = cut(Photo(np.zeros((100, 100, 3), np.uint8), 0.25), stub_detector)
     assert (found.box.width, found.box.height) == (16, 20)
+
+
+def test_a_small_face_of_a_large_photo_is_cut_from_more_pixels_than_it_was_found_in(
+    reader: PhotoReader, collins: Path
+) -> None:
+    canvas = Image.new("RGB", (4000, 3000), (120, 120, 120))
+    canvas.paste(Image.open(collins).convert("RGB").resize((360, 360), Image.Resampling.LANCZOS), (2000, 1000))
+    content = encoded(canvas, "JPEG", quality=95)
+    [face] = reader(Ask(content=content)).faces or ()
+    coarse = decode(content, max_pixels=10**8, decode_side=FINDING.decode_side)
+    [blurred] = cut_faces(coarse, Sighting(0, [face.box.scaled(coarse.scale)]), FINDING)
+    assert coarse.scale == 0.5
+    assert SMALLEST_JUDGED_SIDE < face.box.height < 2 * SMALLEST_JUDGED_SIDE
+    assert face.sharpness > 2 * blurred.sharpness
+
+
+@pytest.mark.parametrize(("side", "scale", "needed"), [(47, 0.5, 818), (48, 0.5, None), (12, 0.25, 3200), (9, 1, None)])
+def test_a_photo_is_decoded_again_only_for_a_face_that_is_too_small(
+    side: int, scale: float, needed: int | None
+) -> None:
+    photo = Photo(np.zeros((600, 800, 3), np.uint8), scale)
+    boxes = [Box(10, 10, 200, 200), Box(400, 10, side - 5, side)]
+    assert finer_side(photo, Sighting(0, boxes)) == needed
+
+
+def test_a_photo_without_a_face_is_decoded_once() -> None:
+    assert finer_side(Photo(np.zeros((600, 800, 3), np.uint8), 0.5), Sighting(0, [])) is None
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+@pytest.mark.parametrize("name", ["hopper", "collins"])
+@pytest.mark.slow
+def test_a_photo_that_lies_gives_an_upright_crop_and_a_box_where_the_face_is(
+    reader: PhotoReader, name: str, rotation: int, request: pytest.FixtureRequest
+) -> None:
+    pixels = np.asarray(Image.open(request.getfixturevalue(name)).convert("RGB"))
+    lying = turned_pixels(pixels, 360 - rotation)
+    [upright], [found] = (
+        reader(Ask(content=encoded(Image.fromarray(one), "PNG"))).faces or () for one in (pixels, lying)
+    )
+    assert (upright.rotation, found.rotation) == (0, rotation)
+    assert overlap(found.box, turned_back(upright.box, rotation, lying.shape[1::-1])) > 0.8
+    crops = decode_crops([upright.crop, found.crop]).astype(float)
+    assert np.abs(crops[0] - crops[1]).mean() < 20
+    assert np.abs(crops[0] - crops[1][::-1]).mean() > 30
+
+
+@pytest.mark.slow
+def test_a_turned_photo_is_judged_nearly_as_the_upright_one(reader: PhotoReader, shared: Path) -> None:
+    """Of 28 LFW faces, ages differ by 0.2 to 0.4 years on average and 1.8 at most; by 10 to 32 if judged lying."""
+    content, version = model_content(None, "pretrained")
+    model = OnnxModel(content, version, "cpu")
+    for photo in sorted((shared / "data/lfw/images").glob("*.jpg"))[::240]:
+        pixels = np.asarray(Image.open(photo).convert("RGB"))
+        lying = [encoded(Image.fromarray(turned_pixels(pixels, turn)), "PNG") for turn in (0, 90, 180, 270)]
+        faces = [(reader(Ask(content=content)).faces or ())[0] for content in lying]
+        ages = model(decode_crops([face.crop for face in faces])).age
+        assert [face.rotation for face in faces] == [0, 270, 180, 90]
+        assert np.abs(ages - ages[0]).max() < 3
+        assert np.abs(ages - ages[0]).mean() < 1
+
+
+def test_turns_can_be_left_out(hopper: Path) -> None:
+    finding = finding_of(settings_of(turns=False), DETECTOR, 0.03, 128)
+    upside_down = encoded(Image.open(hopper).rotate(180), "PNG")
+    looked = PhotoReader(finding, DETECTOR, None)(Ask(content=upside_down))
+    assert [face.rotation for face in looked.faces or ()] in ([], [0])
+    assert finding.fingerprint() != FINDING.fingerprint()
+
+
+def test_haar_is_not_asked_about_turned_photos() -> None:
+    """Of 206 pictures without a face it finds one in 13 as they are, and in 19 more once they are turned."""
+    assert finding_of(settings_of(detector="haar"), DETECTOR, 0.03, 128).turns == ()
+
+
+@pytest.mark.slow
+def test_the_turn_is_in_the_table(tmp_path: Path, extraction: Extraction, hopper: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    Image.open(hopper).rotate(90, expand=True).save(tmp_path / "photos/lying.png")
+    faces = extraction.new_faces(looked_at(tmp_path / "photos", extraction, tmp_path))
+    assert faces["rotation"].to_pylist() == [90]
 
 
 def test_a_known_content_is_not_decoded_again(known_file: Callable[[list[str]], Path], tmp_path: Path) -> None:
@@ -153,6 +255,12 @@ def test_a_known_content_is_decoded_when_asked_again(known_file: Callable[[list[
     known = known_file([hashlib.sha256(hopper.read_bytes()).hexdigest()])
     looked = PhotoReader(FINDING, DETECTOR, known)(Ask(os.fsencode(hopper), again=True))
     assert looked.faces
+
+
+def test_a_forgotten_content_is_not_decoded_even_when_asked_again(workspace: Workspace, hopper: Path) -> None:
+    tombstones = read_tombstones(workspace).with_contents([hashlib.sha256(hopper.read_bytes()).hexdigest()])
+    looked = PhotoReader(FINDING, DETECTOR, None, tombstones)(Ask(os.fsencode(hopper), again=True))
+    assert looked.faces is None
 
 
 def test_no_content_is_known_in_a_new_workspace(known_file: Callable[[list[str]], Path], hopper: Path) -> None:
@@ -179,6 +287,32 @@ def test_contents_recall_what_came_of_them(workspace: Workspace) -> None:
     workspace.append("files", files(bad))
     (recalled,) = Contents(workspace, fingerprint).recall([content_hash("bad.jpg"), content_hash("new.jpg")]).values()
     assert (recalled.status, recalled.detail, recalled.faces) == (FileStatus.TRUNCATED, "cut", None)
+
+
+def test_what_lacked_pillow_heif_is_read_again_once_it_is_there(workspace: Workspace) -> None:
+    lacking = file_row("a.heic", status=FileStatus.UNREADABLE, detail=MISSING, face_count=0)
+    workspace.append("files", files(lacking, file_row("b.jpg")))
+    drop_unread_heif(workspace)
+    assert workspace.scan("files").collect()["path"].to_list() == ["b.jpg"]
+
+
+def test_what_lacks_pillow_heif_is_not_tried_again_without_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.append("files", files(file_row("a.heic", status=FileStatus.UNREADABLE, detail=MISSING, face_count=0)))
+    monkeypatch.setattr("tasks.contents.can_read_heif", lambda: False)  # stands for a machine without the extra
+    drop_unread_heif(workspace)
+    assert workspace.scan("files").collect().height == 1
+
+
+@pytest.mark.slow
+def test_a_heic_photo_gives_the_face_that_its_jpeg_gives(reader: PhotoReader, collins: Path) -> None:
+    picture = Image.open(collins).convert("RGB")
+    [heic], [jpeg] = (
+        reader(Ask(content=turned(picture, kind, 6, quality=95))).faces or () for kind in ("HEIF", "JPEG")
+    )
+    assert (heic.rotation, jpeg.rotation) == (0, 0)
+    assert overlap(heic.box, jpeg.box) > 0.95
 
 
 def test_a_hash_that_only_begins_alike_is_confirmed_in_the_tables(workspace: Workspace) -> None:
@@ -218,6 +352,7 @@ def commit(extraction: Extraction, looked) -> None:
     extraction.workspace.append("files", extraction.file_rows(looked))
 
 
+@pytest.mark.slow
 def test_one_content_at_two_paths_has_two_rows_and_its_faces_once(
     tmp_path: Path, extraction: Extraction, hopper: Path
 ) -> None:
@@ -229,6 +364,7 @@ def test_one_content_at_two_paths_has_two_rows_and_its_faces_once(
     assert extraction.file_rows(looked)["face_count"].to_pylist() == [1, 1]
 
 
+@pytest.mark.slow
 def test_a_renamed_photo_is_known_by_its_content(tmp_path: Path, workspace: Workspace, hopper: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").write_bytes(hopper.read_bytes())
@@ -242,6 +378,7 @@ def test_a_renamed_photo_is_known_by_its_content(tmp_path: Path, workspace: Work
     assert second.file_rows(looked)["face_count"].to_pylist() == [1]
 
 
+@pytest.mark.slow
 def test_every_file_of_the_damaged_corpus_has_a_row_with_a_status_that_is_expected(
     shared: Path, tmp_path: Path, extraction: Extraction
 ) -> None:
@@ -250,6 +387,7 @@ def test_every_file_of_the_damaged_corpus_has_a_row_with_a_status_that_is_expect
         expected = {row["file"]: row["status_any_of"].split("|") for row in csv.DictReader(stream)}
     rows = extraction.file_rows(looked_at(folder, extraction, tmp_path)).to_pylist()
     statuses = {row["path"]: row["status"] for row in rows if row["path"] in expected}
+    expected["hopper.heif"].append(FileStatus.OK)  # the table is of decoders without pillow-heif, which is here
     assert {path: status for path, status in statuses.items() if status not in expected[path]} == {}
     assert len(statuses) == len(expected) > 60
     assert [row["path"] for row in rows if row["status"] != "ok" and not row["detail"]] == []

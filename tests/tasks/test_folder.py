@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from storage.schemas import FileStatus
 from storage.workspace import Workspace, open_workspace
-from tasks.folder import BadFolder, Found, escape, list_files, still_to_do, unescape
+from tasks.folder import BadFolder, Found, escape, growing, list_files, still_to_do, unescape
 from tests.rows import FINGERPRINT, file_row, files
 
 LATIN1 = b"caf\xe9 \xff.jpg"
@@ -247,3 +248,33 @@ def test_only_what_has_no_row_for_the_same_content_and_settings_is_to_do(workspa
         Found("/photos", "new.jpg", 1000, 1),
     ]
     assert still_to_do(listed, workspace, FINGERPRINT) == [*listed[1:3], *listed[4:]]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "still"), [(0, True), (50, True), (70, False), (-50, True), (-70, False), (-3e9, False), (1.7e9, False)]
+)
+def test_a_file_grows_while_it_changed_within_the_minute(age_s: float, still: bool, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"half of it")
+    changed = time.time() - age_s
+    os.utime(tmp_path / "photo.jpg", (changed, changed))
+    (found,) = list_files(str(tmp_path))
+    assert growing(found, 60) == still
+
+
+def test_a_link_grows_with_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"whole")
+    os.utime(tmp_path / "photo.jpg", (1, 1))
+    (tmp_path / "link.jpg").symlink_to("photo.jpg")
+    assert [found.path for found in list_files(str(tmp_path)) if growing(found, 60)] == []
+
+
+def test_nothing_grows_when_nothing_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").touch()
+    (found,) = list_files(str(tmp_path))
+    assert not growing(found, 0)
+
+
+def test_what_is_refused_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (found,) = list_files(str(tmp_path))
+    assert not growing(found, 60)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from storage.schemas import LabelStatus
+from storage.schemas import LONGEST_LIFE_YEARS, LabelStatus
 from storage.workspace import Workspace, open_workspace
 from tasks.labels import BadLabels, Label, label_folders, label_reader, label_rows, utkface_label, wiki_label
 from tests.rows import content_hash, file_row, files
@@ -289,3 +291,71 @@ def test_photos_of_other_folders_get_no_label(workspace: Workspace) -> None:
 def test_a_photo_that_was_never_read_gets_no_label(workspace: Workspace) -> None:
     workspace.append("files", files(file_row("26_1_0_2.jpg", file_hash=None, status="unreadable")))
     assert label_folders(workspace, ["/photos"], label_reader("utkface"))["labels"] == 0
+
+
+def in_range(label: Label | None) -> bool:
+    """Whether it says nothing, why it's invalid, or something that can be true."""
+    if label is None or label.problem:
+        return True
+    return (label.age is None or 0 <= label.age <= LONGEST_LIFE_YEARS) and label.gender in (None, "female", "male")
+
+
+NAMES = st.one_of(
+    st.text(),
+    st.from_regex(r"\A(nm)?\d{1,6}(_rm\d+)?_\d{4}-\d{1,2}-\d{1,2}_\d{4}\.jpg\Z"),  # digits of any script
+    st.from_regex(r"\A\d{1,3}_\d_\d_\d+\.jpg(\.chip\.jpg)?\Z"),
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(NAMES)
+def test_any_name_gives_a_label_that_can_be_true_or_none(name: str) -> None:
+    assert in_range(wiki_label(name))
+    assert in_range(utkface_label(name))
+
+
+ODD = ["", "nan", "inf", "-1", "1e9", "26", "F", "man", "a.jpg", '"', "\0"]
+CELLS = st.one_of(st.text(max_size=8), st.sampled_from(ODD))
+COLUMNS = st.sampled_from(["path", "file", "age", "gender", "subject_id", "split", ""])
+
+
+@st.composite
+def damaged_tables(draw: st.DrawFn) -> bytes:
+    """CSV of columns and cells that may be anything, with a few bytes changed."""
+    rows = [draw(st.lists(COLUMNS, min_size=1, max_size=5)), *draw(st.lists(st.lists(CELLS, max_size=6), max_size=4))]
+    content = bytearray("\n".join(",".join(row) for row in rows).encode("utf-8", "surrogatepass"))
+    for _ in range(draw(st.integers(0, 3)) if content else 0):
+        content[draw(st.integers(0, len(content) - 1))] = draw(st.integers(0, 255))
+    return bytes(content)
+
+
+def _labels_or_a_reason(path: Path) -> None:
+    try:
+        reader = label_reader(str(path))
+    except BadLabels:
+        return
+    assert all(in_range(reader.label_of(name)) for name in reader.known_paths)
+    assert label_rows(reader, [(name, "hash") for name in reader.known_paths]).num_rows <= 1
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(content=damaged_tables())
+def test_any_csv_gives_labels_or_a_reason(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "any labels.csv"
+    path.write_bytes(content)
+    _labels_or_a_reason(path)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_damaged_parquet_table_gives_labels_or_a_reason(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Polars panics on some, with what isn't an Exception."""
+    path = tmp_path_factory.getbasetemp() / "any labels.parquet"
+    pl.DataFrame({"path": ["a.jpg", "b.jpg"], "age": [1.0, None], "gender": ["f", "male"]}).write_parquet(path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    _labels_or_a_reason(path)

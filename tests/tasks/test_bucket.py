@@ -1,0 +1,75 @@
+"""Photos in a bucket are listed and read as those of a folder are, by any key."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import boto3
+import pytest
+
+from storage.schemas import FileStatus
+from tasks.bucket import Bucket, Unreachable
+from tasks.decode import BadPhoto
+from tasks.folder import BadFolder
+from tests.bucket import upload
+
+pytestmark = pytest.mark.slow
+ODD_KEYS = ["plain.jpg", "a//b.jpg", "/begins.jpg", "sp ace?#%41*.jpg", "ümlaut/日本.jpg", "empty.jpg"]
+
+
+@pytest.fixture
+def odd(bucket: str) -> str:
+    """Keys of all kinds below photos/, and one that stands for a folder."""
+    name, client = bucket.split("/")[2], boto3.client("s3")
+    for key in ODD_KEYS:
+        client.put_object(Bucket=name, Key=f"photos/{key}", Body=b"" if key == "empty.jpg" else key.encode())
+    client.put_object(Bucket=name, Key="photos/inner/", Body=b"")
+    client.put_object(Bucket=name, Key="photos-of-others/a.jpg", Body=b"")
+    return f"s3://{name}/photos"
+
+
+def test_every_key_is_listed_and_opened_again(odd: str) -> None:
+    bucket = Bucket()
+    read = {found.path: bucket.read(found.full_path(), 1000) for found in bucket.list(odd, leave_out="")}
+    assert len(read) == len(ODD_KEYS)
+    assert {content.decode() for content, _ in read.values()} == {*ODD_KEYS, ""} - {"empty.jpg"}
+    assert all(hashlib.sha256(content).hexdigest() == file_hash for content, file_hash in read.values())
+
+
+def test_a_slash_at_the_end_makes_no_difference(odd: str) -> None:
+    listed = [list(Bucket().list(url, leave_out="")) for url in (odd, odd + "/")]
+    assert listed[0] == listed[1]
+    assert {found.source for found in listed[0]} == {odd}
+
+
+def test_the_workspace_in_the_bucket_is_left_out(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "archive").mkdir()
+    (tmp_path / "archive" / "crop.jpg").touch()
+    (tmp_path / "archive.jpg").touch()
+    url = upload(tmp_path, bucket.removesuffix("/archive") + "/all")
+    assert [found.path for found in Bucket().list(url, leave_out=f"{url}/archive")] == ["archive.jpg"]
+
+
+def test_an_object_over_the_limit_is_not_loaded(odd: str) -> None:
+    with pytest.raises(BadPhoto) as caught:
+        Bucket().read(os.fsencode(f"{odd}/plain.jpg"), 8)
+    assert caught.value.status == FileStatus.TOO_LARGE
+
+
+def test_an_object_that_went_is_unreadable(odd: str) -> None:
+    with pytest.raises(BadPhoto) as caught:
+        Bucket().read(os.fsencode(f"{odd}/gone.jpg"), 1000)
+    assert caught.value.status == FileStatus.UNREADABLE
+
+
+def test_a_bucket_that_does_not_exist_is_named(bucket: str) -> None:
+    with pytest.raises(BadFolder, match="no-such-bucket"):
+        list(Bucket().list("s3://no-such-bucket/photos", leave_out=""))
+
+
+def test_a_store_that_does_not_answer_ends_the_run(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be a row `unreadable` for a good photo, which then stayed out for ever."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(Unreachable, match="run this again"):
+        Bucket().read(os.fsencode(f"{odd}/plain.jpg"), 1000)
