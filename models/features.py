@@ -1,7 +1,8 @@
-"""The frozen blocks' answers for every face, on disk: float16 in one memory-mapped file a copy.
+"""What a network that isn't trained answers for every face, on disk: float16 in one memory-mapped file a copy.
 
-A face costs 64 kB a copy with one block unfrozen, 128 kB with two. The files are keyed by all that went into them, so
-a second run over the same faces reads them, and they are personal data: they lie in the workspace's cache folder."""
+Of VGG16's frozen blocks, a face costs 64 kB a copy with one block unfrozen, 128 kB with two. The files are keyed by
+all that went into them, so a second run over the same faces reads them, and they are personal data: they lie in the
+workspace's cache folder."""
 
 import hashlib
 import logging
@@ -11,10 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from models.contract import CannotTrain
-from models.vgg16 import Network
 
 logger = logging.getLogger(__name__)
 CropsOf = Callable[[int, np.ndarray], np.ndarray]  # copy, indices of faces -> uint8 [n, side, side, 3]
@@ -22,11 +23,11 @@ Advance = Callable[[int], None]
 _BATCH = 64
 
 
-def cache_key(network: Network, crop_hashes: Sequence[str], seed: int, augmentation: str) -> str:
+def cache_key(model: keras.Model, crop_hashes: Sequence[str], seed: int, augmentation: str) -> str:
     digest = hashlib.sha256()
-    for values in network.frozen.get_weights():
+    for values in model.get_weights():
         digest.update(values.tobytes())
-    about = (network.frozen.output.shape, network.frozen.compute_dtype, network.frozen.layers[-1].compute_dtype)
+    about = (model.output_shape, model.compute_dtype, model.layers[-1].compute_dtype)
     digest.update(repr((about, seed, augmentation)).encode())
     for crop_hash in crop_hashes:
         digest.update(crop_hash.encode())
@@ -42,7 +43,7 @@ class Copies:
     crops_of: CropsOf
 
 
-def cached_features(network: Network, wanted: Copies, folder: Path, key: str, advance: Advance) -> list[np.ndarray]:
+def cached_features(model: keras.Model, wanted: Copies, folder: Path, key: str, advance: Advance) -> list[np.ndarray]:
     """One array a copy, float16 [faces, ...]; computed where its file isn't there yet."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = [folder / f"{key}-{copy}.npy" for copy in range(wanted.copies)]
@@ -50,21 +51,21 @@ def cached_features(network: Network, wanted: Copies, folder: Path, key: str, ad
         if file.exists():
             advance(wanted.faces)
         else:
-            _compute(network, partial(wanted.crops_of, copy), wanted.faces, file, advance)
+            _compute(model, partial(wanted.crops_of, copy), wanted.faces, file, advance)
     return [np.load(file, mmap_mode="r") for file in files]
 
 
 def _compute(
-    network: Network, crops_of: Callable[[np.ndarray], np.ndarray], faces: int, file: Path, advance: Advance
+    model: keras.Model, crops_of: Callable[[np.ndarray], np.ndarray], faces: int, file: Path, advance: Advance
 ) -> None:
     unfinished = file.with_suffix(".unfinished")
-    shape = (faces, *network.frozen.output_shape[1:])
+    shape = (faces, *model.output_shape[1:])
     features = np.lib.format.open_memmap(unfinished, mode="w+", dtype=np.float16, shape=shape)
     for start in range(0, faces, _BATCH):
         indices = np.arange(start, min(start + _BATCH, faces))
-        features[indices] = network.frozen.predict_on_batch(crops_of(indices))
+        features[indices] = model.predict_on_batch(crops_of(indices))
         if not np.isfinite(features[indices]).all():
-            raise CannotTrain("the frozen blocks' answers don't fit float16: the weights given by --trunk are damaged")
+            raise CannotTrain("VGG16's answers don't fit float16: the weights given by --trunk are damaged")
         advance(len(indices))
     features.flush()
     os.replace(unfinished, file)

@@ -1,16 +1,18 @@
 """The training run: the tail on cached features, epoch by epoch, the best kept.
 
 Two learning rates, one for VGG16's unfrozen blocks and one for the new heads: one rate for both ruins the blocks.
-What is validated and kept is the running mean of the weights, which is steadier than their last step.
+What is validated and kept is the running mean of the weights, which is steadier than their last step; in the end
+also the mean of that and the start.
 A step of 64 faces takes about 0.7 s on two cores with one block unfrozen."""
 
 import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from zipfile import BadZipFile
 
 import keras
@@ -24,18 +26,23 @@ from models.vgg16 import Network
 from storage.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
+Advance = Callable[[int, str], None]  # so many steps are done, and a note
 _MEAN_DECAY = 0.998
 _WEIGHT_DECAY = 1e-4
 _WARMUP_STEPS = 200
+_SHOWN_STEPS = 50  # the loss that is shown is their mean
+_SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the weights at the start to the best ones
 _LOWER_RATES = "lower --block-rate and --head-rate"
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is to be answered: float32 [n] each; age in years, female 0 or 1, NaN where unknown."""
+    """What is to be answered: float32 [n] each; age in years, female 0 or 1, NaN where unknown. `lessons` are a
+    teacher's raw answers, float16 [n, ...] for each copy of the faces; none, where labels alone teach."""
 
     age: np.ndarray
     female: np.ndarray
+    lessons: Sequence[np.ndarray] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,17 @@ class Split:
 
     train: np.ndarray
     validation: np.ndarray
+
+
+def sampling_weights(targets: Targets, train: np.ndarray, balance: float) -> np.ndarray:
+    """How often each face is seen in an epoch, float64 [n] with mean 1. Faces of a rare decade of age and gender are
+    seen more often, by the power `balance` of how rare they are: 0 takes the faces as they come, 1 shows each decade
+    and gender equally often. Faces without an age are a decade of their own."""
+    decade = np.nan_to_num(targets.age[train] // 10, nan=-1)
+    female = np.nan_to_num(targets.female[train], nan=-1)
+    _, kind, counts = np.unique(np.stack([decade, female]), axis=1, return_inverse=True, return_counts=True)
+    weights = counts[kind.ravel()] ** -float(balance)
+    return weights / weights.mean()
 
 
 def check_device(device: str) -> str:
@@ -73,6 +91,7 @@ class Trainer:
         self._network, self._targets, self._split, self._features = network, targets, split, features
         self._settings = settings
         self._steps_an_epoch = -(-len(split.train) // settings.batch)
+        self._weights = sampling_weights(targets, split.train, settings.balance)
         self._groups = [
             (variables, self._optimizer(rate))
             for variables, rate in (
@@ -87,14 +106,16 @@ class Trainer:
         self._step = tf.function(self._train_step, reduce_retracing=True)
         self._answer = tf.function(lambda batch: network.tail(batch, training=False), reduce_retracing=True)
 
-    def run(self, checkpoint: Path, advance: Callable[[int], None]) -> pl.DataFrame:
-        """Trains until the validation loss stops falling; resumes from `checkpoint` where that file is there.
-        Returns the history, a row an epoch. Raises CannotTrain when the loss is no longer a number."""
+    def run(self, checkpoint: Path, advance: Advance, stop: Event) -> pl.DataFrame:
+        """Trains until the validation loss stops falling, or `stop` is set, which ends the run after its epoch;
+        resumes from `checkpoint` where that file is there. Returns the history, a row an epoch. Raises CannotTrain
+        when the loss is no longer a number."""
+        start = self._values()
         history, best = self._resume(checkpoint)
-        advance(len(history) * self._steps_an_epoch)
+        advance(len(history) * self._steps_an_epoch, "")
         try:
             for epoch in range(len(history), self._settings.epochs):
-                if _stalled(history, self._settings.patience):
+                if stop.is_set() or _stalled(history, self._settings.patience):
                     break
                 started = time.monotonic()
                 loss = self._epoch(epoch, advance)
@@ -103,7 +124,7 @@ class Trainer:
                 if not np.isfinite(row["val_loss"]):
                     raise CannotTrain(f"the validation loss is no number after epoch {epoch}; {_LOWER_RATES}")
                 if not history or row["val_loss"] < min(earlier["val_loss"] for earlier in history):
-                    best = [variable.numpy() for variable in self._variables]
+                    best = self._values()
                 self._swap_in(trained)
                 history.append(row)
                 self._save(checkpoint, history, best)
@@ -112,7 +133,7 @@ class Trainer:
             if not history:
                 raise
             logger.warning("stopped in epoch %d; the best epoch so far is kept", len(history))
-        self._swap_in(best)
+        self._settle_between(start, best)
         return pl.DataFrame(history)
 
     def validate(self) -> dict[str, float]:
@@ -144,29 +165,43 @@ class Trainer:
         )
         return keras.optimizers.AdamW(schedule, weight_decay=_WEIGHT_DECAY)  # pyright: ignore[reportArgumentType]
 
-    def _epoch(self, epoch: int, advance: Callable[[int], None]) -> float:
+    def _epoch(self, epoch: int, advance: Advance) -> float:
         # Seeded by the epoch, so that a resumed run sees what an uninterrupted one would have seen.
         random = np.random.default_rng((self._settings.seed, epoch))
-        order = random.permutation(self._split.train)
+        order = self._drawn(random)
         copies = random.integers(0, len(self._features), len(order))
         losses = []
         for start in range(0, len(order), self._settings.batch):
             chosen = slice(start, start + self._settings.batch)
-            batch = np.stack(
-                [self._features[copy][face] for copy, face in zip(copies[chosen], order[chosen], strict=True)]
-            )
             age, female = self._targets.age[order[chosen]], self._targets.female[order[chosen]]
-            losses.append(float(self._step(tf.constant(batch, tf.float32), tf.constant(age), tf.constant(female))))
+            batch = [
+                tf.constant(_drawn_from(arrays, copies[chosen], order[chosen]), tf.float32)
+                for arrays in (self._features, self._targets.lessons)
+                if arrays
+            ]
+            losses.append(float(self._step(tf.constant(age), tf.constant(female), *batch)))
             if not np.isfinite(losses[-1]):
                 step = start // self._settings.batch
                 raise CannotTrain(f"the loss is no number in epoch {epoch}, step {step}; {_LOWER_RATES}")
-            advance(1)
+            advance(1, f"loss {np.mean(losses[-_SHOWN_STEPS:]):.3f}")
         return float(np.mean(losses))
 
-    def _train_step(self, batch: tf.Tensor, age: tf.Tensor, female: tf.Tensor) -> tf.Tensor:
+    def _drawn(self, random: np.random.Generator) -> np.ndarray:
+        """The epoch's faces, shuffled: as many as there are, each as often as its weight says, rounded at random."""
+        counts = np.floor(self._weights + random.random(len(self._weights))).astype(int)
+        drawn = random.permutation(np.repeat(self._split.train, counts))
+        return np.resize(drawn, len(self._split.train))
+
+    def _train_step(
+        self, age: tf.Tensor, female: tf.Tensor, features: tf.Tensor, lesson: tf.Tensor | None = None
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            answers = self._network.tail(batch, training=True)
-            loss = tf.reduce_mean(recipes.loss(self._settings.recipe, answers, age, female))
+            answers = self._network.tail(features, training=True)
+            if lesson is None:
+                losses = recipes.loss(self._settings.recipe, answers, age, female)
+            else:
+                losses = recipes.taught_loss(self._settings.recipe, answers, age, female, lesson)
+            loss = tf.reduce_mean(losses)
         gradients = tape.gradient(loss, [variable.value for variable in self._variables])
         for variables, optimizer in self._groups:
             optimizer.apply(gradients[: len(variables)], variables)
@@ -178,9 +213,27 @@ class Trainer:
             mean.assign(decay * mean + (1 - decay) * variable.value)
         return loss
 
+    def _settle_between(self, start: list[np.ndarray], best: list[np.ndarray]) -> None:
+        """Leaves the weights in the network that validate best on the line from the start to the best epoch. Such a
+        mean keeps more of what the start knew of faces unlike these (Wortsman et al., Robust fine-tuning, 2022)."""
+
+        def go(share: float) -> None:
+            self._swap_in([there + share * (here - there) for there, here in zip(start, best, strict=True)])
+
+        losses = {}
+        for share in _SHARES:
+            go(share)
+            losses[share] = self.validate()["val_loss"]
+        share, loss = min(losses.items(), key=lambda tried: tried[1])
+        go(share)
+        logger.info("kept: %.0f %% of the way from the start, val_loss %.4g", 100 * share, loss)
+
+    def _values(self) -> list[np.ndarray]:
+        return [variable.numpy() for variable in self._variables]
+
     def _swap_in(self, values: list) -> list[np.ndarray]:
         """Puts values into the network, and returns those that were there."""
-        before = [variable.numpy() for variable in self._variables]
+        before = self._values()
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
         return before
@@ -191,17 +244,23 @@ class Trainer:
         return [*self._variables, *self._means, *optimizers, *dropout]
 
     def _save(self, checkpoint: Path, history: list[dict], best: list[np.ndarray]) -> None:
-        """Whole or not at all: a kill while it's written leaves the one before."""
+        """Whole or not at all: a kill while it's written leaves the one before. Raises CannotTrain on a full disk."""
         arrays = {f"state-{index}": np.asarray(value) for index, value in enumerate(self._state())}
         arrays |= {f"best-{index}": value for index, value in enumerate(best)}
         arrays["history"] = np.array(json.dumps(history))
         unfinished = checkpoint.with_suffix(".unfinished.npz")
-        np.savez(unfinished, allow_pickle=False, **arrays)
-        os.replace(unfinished, checkpoint)
+        try:
+            np.savez(unfinished, allow_pickle=False, **arrays)
+            os.replace(unfinished, checkpoint)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise CannotTrain(
+                f"{checkpoint}: this epoch could not be kept: {error}; make room, and --resume this run"
+            ) from error
 
     def _resume(self, checkpoint: Path) -> tuple[list[dict], list[np.ndarray]]:
         if not checkpoint.exists():
-            return [], [variable.numpy() for variable in self._variables]
+            return [], self._values()
         try:
             with np.load(checkpoint, allow_pickle=False) as stored:
                 for index, variable in enumerate(self._state()):
@@ -210,6 +269,10 @@ class Trainer:
                 return history, [stored[f"best-{index}"] for index in range(len(self._variables))]
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise CannotTrain(f"{checkpoint}: can't be gone on from, remove it to begin again: {error}") from error
+
+
+def _drawn_from(arrays: Sequence[np.ndarray], copies: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    return np.stack([arrays[copy][face] for copy, face in zip(copies, faces, strict=True)])
 
 
 def _stalled(history: list[dict], patience: int) -> bool:

@@ -1,5 +1,6 @@
 """The pictures of a training run: curves of loss and metrics, and what the model makes of faces it never saw."""
 
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib
@@ -32,7 +33,7 @@ def draw_curves(history: pl.DataFrame, file: Path) -> None:
         panel.spines[["top", "right"]].set_visible(False)
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.grid(alpha=0.25)
-    figure.savefig(file, dpi=130)
+    figure.savefig(file, dpi=100)  # small enough to stand in an artifact of Prefect's
 
 
 def draw_ages(true_age: np.ndarray, age: np.ndarray, file: Path) -> None:
@@ -45,3 +46,21 @@ def draw_ages(true_age: np.ndarray, age: np.ndarray, file: Path) -> None:
     panel.set_title(f"{len(age)} faces that weren't trained on", fontsize=10)
     panel.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=130)
+
+
+def errors_by_age(bands: list[str], champion: np.ndarray, new: np.ndarray) -> bytes:
+    """Mean absolute age error, years, float [bands], of two models on the same faces, as a PNG; NaN where a model
+    has none."""
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    panel = figure.subplots()
+    places = np.arange(len(bands))
+    panel.bar(places - 0.2, champion, width=0.38, color="#b9bfca", label="champion")
+    panel.bar(places + 0.2, new, width=0.38, color=_TRAIN, label="new")
+    panel.set(xlabel="true age, years", ylabel="mean absolute error, years")
+    panel.set_xticks(places, bands)
+    panel.legend(frameon=False)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(axis="y", alpha=0.25)
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=110)
+    return content.getvalue()

@@ -23,12 +23,14 @@ logger = logging.getLogger(__name__)
 class OnnxModel:
     """A loaded model. Calling it is thread-safe."""
 
-    def __init__(self, content: bytes, version: str, device: Device, *, batch: int = 64) -> None:
-        """Raises BadModel."""
+    def __init__(
+        self, content: bytes, version: str, device: Device, *, batch: int = 64, threads: int | None = None
+    ) -> None:
+        """`threads` of the CPU; None: one a core. Raises BadModel."""
         self.hash = hashlib.sha256(content).hexdigest()
         self.version = version
         self._batch = batch
-        self._session = _open(content, version, device)
+        self._session = open_session(content, version, device, threads)
         self.provider = self._session.get_providers()[0]
         self.about = _about(self._session, version)
         self._outputs = _checked_outputs(self._session, self.about, version)
@@ -60,12 +62,14 @@ def nvidia_device_present() -> bool:
     return Path("/dev/nvidiactl").exists()
 
 
-def _open(content: bytes, version: str, device: Device) -> onnxruntime.InferenceSession:
+def open_session(content: bytes, version: str, device: Device, threads: int | None) -> onnxruntime.InferenceSession:
+    """A session on that device and no other. Raises BadModel."""
     if device == "auto":
-        return _open_best(content, version)
+        return _open_best(content, version, threads)
     onnxruntime.set_default_logger_severity(_FATAL)  # what fails is raised below, with what to do
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
+    options.intra_op_num_threads = threads or 0
     providers = ["CPUExecutionProvider"]
     if device == "cuda":
         if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
@@ -90,13 +94,13 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _open_best(content: bytes, version: str) -> onnxruntime.InferenceSession:
+def _open_best(content: bytes, version: str, threads: int | None) -> onnxruntime.InferenceSession:
     if nvidia_device_present():
         try:
-            return _open(content, version, "cuda")
+            return open_session(content, version, "cuda", threads)
         except BadModel as error:
             logger.warning("there is an NVIDIA device, but the CPU is used: %s", error)
-    return _open(content, version, "cpu")
+    return open_session(content, version, "cpu", threads)
 
 
 def _about(session: onnxruntime.InferenceSession, version: str) -> About:

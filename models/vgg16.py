@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -17,8 +18,9 @@ from keras import layers
 from onnx import numpy_helper
 
 from models import recipes
-from models.calibration import RawAnswers
-from models.contract import CROP_SIDE, BadModel
+from models.calibration import YEARS, RawAnswers
+from models.contract import CROP_SIDE, BadModel, CannotTrain
+from models.half import SMALLEST_HALF
 from storage.settings import Recipe, Targets
 
 _RGB_MEANS = (123.68, 116.779, 103.939)  # of ImageNet, which these weights were trained with
@@ -27,7 +29,13 @@ _DROPOUT = 0.4
 _LAST_BLOCK = 5
 _BATCH = 64
 _DEEPEST_GROUP = 8
-SMALLEST_HALF = 1024  # weights with fewer numbers stay float32
+_HEADS = (
+    ("scale", "gamma", "beta"),
+    ("hidden", "kernel", "bias"),
+    ("age", "kernel", "bias"),
+    ("gender", "kernel", "bias"),
+)  # layers after VGG16, and their weights in Keras' order
+_HEAD_NAMES = tuple(name for name, *_ in _HEADS)
 
 LayerWeights = dict[str, list[np.ndarray]]  # by layer name: kernel [height, width, in, out], bias [out]
 
@@ -65,6 +73,12 @@ class Network:
     def whole(self) -> keras.Model:
         return keras.Model(self.frozen.input, self.tail(self.frozen.output))
 
+    def taught(self) -> keras.Model:
+        """Crops to what another network may learn: age and gender in one row, as `recipes.taught_loss` takes them."""
+        answers = self.tail(self.frozen.output)
+        parts = [answers[name] for name in ("age", "gender") if name in answers]
+        return keras.Model(self.frozen.input, layers.Concatenate(dtype="float32")(parts) if parts[1:] else parts[0])
+
     def save(self, file: Path) -> None:
         """Writes all weights as a .weights.h5 file."""
         self.whole().save_weights(file)
@@ -79,16 +93,32 @@ class Network:
 
 
 def build(weights: LayerWeights, *, unfrozen_blocks: int, targets: Targets, recipe: Recipe, half: bool) -> Network:
-    """Builds the network with VGG16's weights in it and fresh heads. `half` computes in bfloat16."""
-    with _precision("mixed_bfloat16" if half else "float32"):
+    """Builds the network with VGG16's weights in it, and the heads' where there are some that fit; other heads are
+    fresh. `half` computes in bfloat16."""
+    with precision(half=half):
         trunk = keras.applications.VGG16(include_top=False, weights=None, input_shape=(CROP_SIDE, CROP_SIDE, 3))  # pyright: ignore[reportArgumentType]
-        for name, values in weights.items():
-            trunk.get_layer(name).set_weights(values)
-        first = f"block{_LAST_BLOCK + 1 - unfrozen_blocks}"
-        cut = next(index for index, layer in enumerate(trunk.layers) if layer.name.startswith(first))
-        frozen = _frozen(trunk.layers[1:cut])
-        tail = _tail(trunk.layers[cut:], frozen.output_shape[1:], targets, recipe)
+        frozen, tail = cut(trunk.layers[1:], unfrozen_blocks, targets, recipe)
+    start(frozen, tail, weights)
     return Network(frozen, tail, targets, recipe)
+
+
+def cut(
+    trunk: list[keras.Layer], unfrozen_blocks: int, targets: Targets, recipe: Recipe
+) -> tuple[keras.Model, keras.Model]:
+    """The frozen part of a trunk, and its tail with fresh heads."""
+    first = f"block{_LAST_BLOCK + 1 - unfrozen_blocks}"
+    place = next(index for index, layer in enumerate(trunk) if layer.name.startswith(first))
+    frozen = _frozen(trunk[:place])
+    return frozen, _tail(trunk[place:], frozen.output_shape[1:], targets, recipe)
+
+
+def start(frozen: keras.Model, tail: keras.Model, weights: LayerWeights) -> None:
+    """Puts weights into the layers of their names. Heads of another recipe have other shapes, and stay fresh."""
+    for layer in [*frozen.layers, *tail.layers]:
+        given = weights.get(layer.name, [])
+        fits = [values.shape for values in given] == [tuple(variable.shape) for variable in layer.weights]
+        if given and (fits or layer.name not in _HEAD_NAMES):
+            layer.set_weights(given)
 
 
 def rounded(network: Network, build_like: Callable[..., Network]) -> Network:
@@ -109,6 +139,17 @@ def layer_weights(network: Network) -> LayerWeights:
     return {
         layer.name: layer.get_weights() for layer in layers_of_it if layer.name.startswith("block") and layer.weights
     }
+
+
+def check_whole(weights: LayerWeights, targets: Targets, recipe: Recipe) -> None:
+    """Raises CannotTrain when the weights lack heads of these targets and this recipe."""
+    ages = len(YEARS) if recipe == "distribution" else 1
+    kinds = {name: weights[name][1].shape for name in ("age", "gender") if name in weights}
+    if kinds.get("age") != (ages,) or (targets == "age+gender" and "gender" not in kinds):
+        raise CannotTrain(
+            f"--network fast learns from a whole model of the same recipe and targets, {recipe} and {targets}: --trunk "
+            "must name one"
+        )
 
 
 def imagenet_weights() -> LayerWeights:
@@ -136,31 +177,47 @@ def weights_from_file(path: Path) -> LayerWeights:
 
 
 def weights_from_onnx(content: bytes) -> LayerWeights:
-    """VGG16's blocks out of a model that `faceline export` made, so that fine-tuning needs no download.
-    Raises BadModel."""
+    """VGG16's blocks, and the heads, out of a model that `faceline export` made, so that a model can be tuned further
+    and no download is needed. Raises BadModel."""
     try:
-        stored = {part.name: part for part in onnx.load_from_string(content).graph.initializer}
+        stored = {part.name: numpy_helper.to_array(part) for part in onnx.load_from_string(content).graph.initializer}
     except Exception as error:  # protobuf's decoding errors
         raise BadModel(f"not an ONNX model: {error}") from error
-    names = [layer.name for layer in _plain_vgg16().layers]
-    convolutions = [name for name in names if "conv" in name]
-    try:
-        kernels = {name: numpy_helper.to_array(stored[f"{name}.kernel"]).astype(np.float32) for name in convolutions}
-        biases = {name: numpy_helper.to_array(stored[f"{name}.bias"]).astype(np.float32) for name in convolutions}
-        # ONNX keeps a kernel as [out, in, height, width].
-        return {name: [kernels[name].transpose(2, 3, 1, 0), biases[name]] for name in convolutions}
-    except KeyError as error:
-        raise BadModel(f"the model has no weights of VGG16 in it: {error} is missing") from error
+    convolutions = [layer.name for layer in _plain_vgg16().layers if "conv" in layer.name]
+    if missing := [name for name in convolutions if f"{name}.kernel" not in stored]:
+        raise BadModel(
+            f"the model has no weights of VGG16 in it: {missing[0]} is missing. A fast one, and one in 8 bits, isn't "
+            "trained further: make it anew from a whole one"
+        )
+    layers_of_it = [(name, "kernel", "bias") for name in convolutions] + list(_HEADS)
+    return {
+        name: [_as_keras(stored[f"{name}.{part}"]) for part in parts]
+        for name, *parts in layers_of_it
+        if all(f"{name}.{part}" in stored for part in parts)
+    }
+
+
+def _as_keras(values: np.ndarray) -> np.ndarray:
+    """ONNX keeps a convolution's kernel as [out, in, height, width], and normalisation's weights as [1, n]."""
+    values = values.astype(np.float32)
+    if values.ndim == 4:
+        return values.transpose(2, 3, 1, 0)
+    return values[0] if values.ndim == 2 and values.shape[0] == 1 else values
 
 
 def _plain_vgg16() -> keras.Model:
     return keras.applications.VGG16(include_top=False, weights=None)  # pyright: ignore[reportArgumentType]
 
 
+def centred(crops: Any) -> Any:
+    """RGB crops as VGG16 takes them: float32, BGR, less the means of ImageNet."""
+    values = layers.Rescaling(1.0, offset=[-m for m in _RGB_MEANS], dtype="float32")(crops)  # pyright: ignore[reportArgumentType]
+    return values[..., ::-1]
+
+
 def _frozen(blocks: list[keras.Layer]) -> keras.Model:
     crops = keras.Input((CROP_SIDE, CROP_SIDE, 3), dtype="uint8", name="crops")
-    centred = layers.Rescaling(1.0, offset=[-m for m in _RGB_MEANS], dtype="float32")(crops)  # pyright: ignore[reportArgumentType]
-    values = centred[..., ::-1]  # the weights take BGR
+    values = centred(crops)
     for layer in blocks:
         layer.trainable = False
         values = layer(values)
@@ -176,9 +233,7 @@ def _tail(blocks: list[keras.Layer], shape: tuple[int, ...], targets: Targets, r
     values = layers.LayerNormalization(dtype="float32", name="scale")(layers.Flatten()(values))
     values = layers.Dropout(_DROPOUT)(values)
     values = layers.Dropout(_DROPOUT)(layers.Dense(_HIDDEN, activation="relu", name="hidden")(values))
-    answers = {
-        "age": layers.Dense(len(recipes.YEARS) if recipe == "distribution" else 1, dtype="float32", name="age")(values)
-    }
+    answers = {"age": layers.Dense(len(YEARS) if recipe == "distribution" else 1, dtype="float32", name="age")(values)}
     if targets == "age+gender":
         answers["gender"] = layers.Dense(1, dtype="float32", name="gender")(values)
     return keras.Model(features, answers)
@@ -222,10 +277,10 @@ def _leads_elsewhere(member: object) -> bool:
 
 
 @contextmanager
-def _precision(policy: str) -> Iterator[None]:
+def precision(*, half: bool) -> Iterator[None]:
     """Keras' own applications take their precision from a global setting only."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
+    keras.config.set_dtype_policy("mixed_bfloat16" if half else "float32")
     try:
         yield
     finally:

@@ -4,38 +4,77 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from models.calibration import Calibration, RawAnswers, interval, interval_width, temperature
+from models.calibration import YEARS, Calibration, RawAnswers, calibrate, interval, reaches, temperature
 
 
 def heteroscedastic(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ages answered, the spread that the model claims (half of the real one), and the truth."""
     random = np.random.default_rng(seed)
-    age, spread = random.uniform(5, 90, count), random.uniform(1, 12, count)
-    return age, spread, age + random.normal(0, 2 * spread)
+    age, spread = random.uniform(5, 90, count), random.uniform(1, 8, count)
+    return age, spread, (age + random.normal(0, 2 * spread)).clip(0, YEARS[-1]).round()
+
+
+def held(age: np.ndarray, spread: np.ndarray, truth: np.ndarray, of_years: np.ndarray) -> np.ndarray:
+    low, high = interval(age, spread, of_years)
+    return (low <= truth) & (truth <= high)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_interval_holds_nine_of_ten_faces(seed: int) -> None:
-    width = interval_width(*heteroscedastic(3000, seed))
-    age, spread, truth = heteroscedastic(20_000, seed + 100)
-    low, high = interval(age, spread, width)
-    assert 0.88 <= np.mean((low <= truth) & (truth <= high)) <= 0.92
+    fitted = reaches(*heteroscedastic(3000, seed))
+    assert 0.88 <= held(*heteroscedastic(20_000, seed + 100), fitted).mean() <= 0.92
+
+
+def taken_for_younger(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A model that is right of most and takes everyone over 75 for ten years younger."""
+    random = np.random.default_rng(seed)
+    truth = random.uniform(1, 90, count).round()
+    return truth - np.where(truth >= 75, 10, 0) + random.normal(0, 4, count), np.full(count, 3.0), truth
+
+
+def test_the_old_are_held_as_often_as_the_others_though_they_are_few_and_taken_for_younger() -> None:
+    age, spread, truth = taken_for_younger(20_000, 1)
+    fitted = reaches(*taken_for_younger(3000, 0))
+    old = truth >= 77
+    assert held(age, spread, truth, fitted)[old].mean() >= 0.86
+    assert 0.88 <= held(age, spread, truth, fitted).mean() <= 0.93
+    one_for_all = np.full(len(YEARS), np.quantile(np.abs(age - truth) / (spread + 1), 0.9))
+    assert held(age, spread, truth, one_for_all)[old].mean() < 0.6
 
 
 def test_an_interval_is_wider_where_the_model_doubts() -> None:
-    low, high = interval(np.array([30.0, 30.0]), np.array([1.0, 9.0]), 2.0)
+    low, high = interval(np.array([30.0, 30.0]), np.array([1.0, 9.0]), np.full(len(YEARS), 2.0))
     assert (high - low).tolist() == [8.0, 40.0]
+
+
+def test_an_interval_holds_its_own_answer_and_stays_within_a_life() -> None:
+    age = np.array([0.0, 0.3, 58.5, 116.0])
+    low, high = interval(age, np.zeros(4), np.full(len(YEARS), 0.1))
+    assert (low <= age).all()
+    assert (age <= high).all()
+    wide_low, wide_high = interval(age, np.full(4, 50.0), np.full(len(YEARS), 9.0))
+    assert set(wide_low) == {0.0}
+    assert set(wide_high) == {116.0}
 
 
 def test_few_faces_give_an_interval_that_is_rather_too_wide() -> None:
     age, spread, truth = heteroscedastic(5, 0)
     ratios = np.abs(age - truth) / (spread + 1)
-    assert interval_width(age, spread, truth) == pytest.approx(ratios.max())
+    assert np.allclose(reaches(age, spread, truth), ratios.max())
 
 
 def test_without_faces_there_is_nothing_to_calibrate_on() -> None:
     with pytest.raises(ValueError, match="can't be calibrated"):
-        interval_width(np.empty(0), np.empty(0), np.empty(0))
+        reaches(np.empty(0), np.empty(0), np.empty(0))
+
+
+def test_unknown_labels_are_left_out_of_a_calibration() -> None:
+    age, spread, truth = heteroscedastic(300, 0)
+    logits = np.random.default_rng(1).normal(0, 3, 300)
+    female = (np.random.default_rng(2).random(300) < expit(logits)).astype(float)
+    known = calibrate(RawAnswers(age[:200], spread[:200], logits[:200]), truth[:200], female[:200])
+    truth[200:], female[200:] = np.nan, np.nan
+    assert calibrate(RawAnswers(age, spread, logits), truth, female) == known
 
 
 @pytest.mark.parametrize("real", [0.5, 1.0, 2.0, 5.0])
@@ -56,11 +95,11 @@ def test_a_temperature_without_faces_changes_nothing() -> None:
 
 def test_calibrated_answers_are_the_raw_ones_tempered_and_with_an_interval() -> None:
     raw = RawAnswers(np.array([30.0]), np.array([3.0]), np.array([2.0]))
-    answers = Calibration(width=1.5, temperature=2.0).answers(raw)
+    answers = Calibration((1.5,) * len(YEARS), temperature=2.0).answers(raw)
     assert (answers.age[0], answers.age_low[0], answers.age_high[0]) == (30, 24, 36)
     assert answers.female is not None
     assert answers.female[0] == pytest.approx(expit(1.0))
 
 
 def test_a_model_of_age_alone_gives_no_probability() -> None:
-    assert Calibration(1.0, 1.0).answers(RawAnswers(np.ones(3), np.ones(3), None)).female is None
+    assert Calibration((1.0,) * len(YEARS)).answers(RawAnswers(np.ones(3), np.ones(3), None)).female is None

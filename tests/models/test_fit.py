@@ -2,7 +2,9 @@
 Slow: TensorFlow. The network is VGG16's tail, on features of a few made-up faces."""
 
 import itertools
+import resource
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,14 +52,25 @@ def trained(
     folder: Path,
     settings: TrainSettings,
     targets: "Truths | None" = None,
-    features: list[np.ndarray] | None = None,
+    stop: Event | None = None,
 ) -> tuple["Network", pl.DataFrame]:
     from models.fit import Split, Trainer
 
     network = network_of(settings)
     split = Split(np.arange(16), np.arange(16, FACES))
-    trainer = Trainer(network, targets or truths(), split, features or FEATURES, settings)
-    return network, trainer.run(folder / "checkpoint.npz", lambda steps: None)
+    trainer = Trainer(network, targets or truths(), split, FEATURES, settings)
+    return network, trainer.run(folder / "checkpoint.npz", lambda steps, note: None, stop or Event())
+
+
+def learnt_by(network: "Network") -> list:
+    return [*network.block_variables(), *network.head_variables()]
+
+
+def validated(network: "Network", settings: TrainSettings) -> float:
+    from models.fit import Split, Trainer
+
+    trainer = Trainer(network, truths(), Split(np.arange(16), np.arange(16, FACES)), FEATURES, settings)
+    return trainer.validate()["val_loss"]
 
 
 @pytest.mark.parametrize(("targets", "recipe"), ALL_KINDS)
@@ -95,14 +108,34 @@ def test_a_run_that_was_stopped_ends_like_one_that_was_not(tmp_path: Path) -> No
         assert np.allclose(one, other, atol=1e-5)
 
 
-def test_the_best_epoch_is_kept_and_not_the_last(tmp_path: Path) -> None:
-    """Rates so large that it only gets worse after the first epochs."""
-    from models.fit import Split, Trainer
-
-    settings = settings_of(epochs=4, head_rate=0.03, block_rate=1e-3)
+def test_what_validates_best_between_the_start_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
+    """Rates so large that it gets worse after some epochs."""
+    settings = settings_of(epochs=12, patience=1, head_rate=0.03, block_rate=1e-3)
+    start = network_of(settings)
     network, history = trained(tmp_path, settings)
-    again = Trainer(network, truths(), Split(np.arange(16), np.arange(16, FACES)), FEATURES, settings)
-    assert again.validate()["val_loss"] == pytest.approx(min(history["val_loss"]), rel=1e-4)
+    kept = validated(network, settings)
+    losses = {}
+    for share in (0.25, 0.5, 0.75, 1.0):
+        with np.load(tmp_path / "checkpoint.npz") as checkpoint:
+            for index, (here, there) in enumerate(zip(learnt_by(network), learnt_by(start), strict=True)):
+                here.assign(there.numpy() + share * (checkpoint[f"best-{index}"] - there.numpy()))
+        losses[share] = validated(network, settings)
+    best = min(history["val_loss"])
+    assert best < history["val_loss"][-1]
+    assert losses[1.0] == pytest.approx(best, rel=1e-4)
+    assert kept == pytest.approx(min(losses.values()), rel=1e-4)
+
+
+def test_an_epoch_that_finds_no_room_says_so_and_the_run_can_go_on(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(CannotTrain, match=r"this epoch could not be kept: .*--resume"):
+            trained(tmp_path, settings_of())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+    assert len(trained(tmp_path, settings_of())[1]) == 3
 
 
 def test_it_stops_when_it_gets_no_better(tmp_path: Path) -> None:
@@ -112,21 +145,32 @@ def test_it_stops_when_it_gets_no_better(tmp_path: Path) -> None:
     assert len(losses) - 1 - losses.index(min(losses)) == 1
 
 
+def test_a_run_that_is_asked_to_stop_ends_after_its_epoch(tmp_path: Path) -> None:
+    stop = Event()
+    stop.set()
+    _, nothing = trained(tmp_path, settings_of(epochs=4), stop=stop)
+    assert nothing.is_empty()
+    assert len(trained(tmp_path, settings_of(epochs=4))[1]) == 4
+
+
+def test_rare_faces_are_seen_more_often_and_none_is_forgotten() -> None:
+    from models.fit import Targets, sampling_weights
+
+    age = np.concatenate([np.full(90, 25.0), np.full(10, 85.0), np.full(20, np.nan)]).astype(np.float32)
+    targets, everyone = Targets(age, np.ones(120, np.float32)), np.arange(120)
+    assert np.allclose(sampling_weights(targets, everyone, 0), 1)
+    weights = sampling_weights(targets, everyone, 0.5)
+    assert weights.mean() == pytest.approx(1)
+    assert weights[90] / weights[0] == pytest.approx(3)  # the square root of nine
+    assert weights[100] / weights[0] == pytest.approx((90 / 20) ** 0.5)
+    even = sampling_weights(targets, everyone, 1)
+    assert even[:90].sum() == pytest.approx(even[90:100].sum()) == pytest.approx(even[100:].sum())
+
+
 def test_faces_of_unknown_age_or_gender_teach_the_rest(tmp_path: Path) -> None:
     unknown = truths(age=[0, 3, 17], female=[1, 3, 18])
     _, history = trained(tmp_path, settings_of(targets="age+gender"), unknown)
     assert np.isfinite(history.select("loss", "val_loss", "val_age_mae", "val_gender_accuracy").to_numpy()).all()
-
-
-def test_an_unknown_label_costs_nothing() -> None:
-    import tensorflow as tf
-
-    from models import recipes
-
-    answers = {"age": tf.zeros((2, 117)), "gender": tf.zeros((2, 1))}
-    loss = recipes.loss("distribution", answers, tf.constant([np.nan, 30.0]), tf.constant([np.nan, 1.0])).numpy()
-    assert loss[0] == 0
-    assert loss[1] > 0
 
 
 def test_a_run_of_one_step_that_goes_astray_is_ended(tmp_path: Path) -> None:

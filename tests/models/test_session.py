@@ -148,7 +148,7 @@ def replaced(name: str, value: float) -> Change:
 
 @pytest.mark.parametrize("divisor", [0.0, float("nan")], ids=["infinite", "not a number"])
 def test_an_answer_that_is_not_a_number_is_refused(changed: Callable[[Change], bytes], divisor: float) -> None:
-    model = OnnxModel(changed(replaced("four", divisor)), "tiny", "cpu")
+    model = OnnxModel(changed(replaced("levels", divisor)), "tiny", "cpu")
     with pytest.raises(BadModel, match="not a number"):
         model(CROPS)
 

@@ -1,0 +1,85 @@
+"""The card says what was measured, and only that."""
+
+import pytest
+
+from models.card import model_card
+from storage.settings import TrainSettings
+
+OVERALL = {"faces": 1951.0, "age_mae": 5.184, "cs5": 0.626, "gender_accuracy": 0.9451, "gender_ece": 0.0123}
+INTERVALS = {"age_mae": (4.95, 5.41), "gender_accuracy": (0.935, 0.955)}
+BANDS = [{"band": "75-116", "faces": 91.0, "age_mae": 10.1, "age_bias": -9.2, "interval_coverage": 0.88}]
+GROUPS = [
+    {"column": "race", "group": "a|b<script>", "faces": 50.0, "age_mae": 4.0},
+    {"column": "gender", "group": "female", "faces": 900.0, "age_mae": 5.5},
+]
+TEST = {"overall": OVERALL, "intervals": INTERVALS, "bands": BANDS, "groups": GROUPS}
+NONE = {"overall": {}, "intervals": {}, "bands": [], "groups": []}
+ABOUT = {
+    "data": "Photos of a town's archive.",
+    "licence": "not stated",
+    "faces": {"train": 17266, "val": 1452, "test": 1951},
+    "data_hash": "f998",
+    "device": "CPU",
+    "with": {"keras": "3.15.1", "lock_sha256": "ab12", "tf2onnx": None},
+}
+PARITY = {"age": 9.5e-5, "female": 1.3e-6}
+
+
+def card_of(**metrics: object) -> str:
+    return model_card(TrainSettings(), ABOUT, {"val": NONE, "test": TEST, "parity": PARITY} | metrics)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "| age MAE, years | 5.18 | 4.95 to 5.41 |",
+        "| gender accuracy | 94.5\N{NO-BREAK SPACE}% | 93.5\N{NO-BREAK SPACE}% to 95.5\N{NO-BREAK SPACE}% |",
+        "| gender calibration error (ECE) | 0.012 |  |",
+        "| 75-116 | 91 | 10.10 | -9.20 |  | 88.0\N{NO-BREAK SPACE}% |  |",
+        "### By race, as the labels have it",
+        "Photos of a town's archive. 17,266 faces to train on",
+        "Made with: keras 3.15.1, lock_sha256 ab12",
+        "**Not for** decisions about a person",
+    ],
+)
+def test_what_was_measured_stands_in_the_card(line: str) -> None:
+    assert line in card_of()
+
+
+def test_the_card_of_a_fast_model_says_that_it_is_cut_down_and_who_taught_it() -> None:
+    card = model_card(
+        TrainSettings(network="fast", trunk="champion"), ABOUT, {"val": NONE, "test": TEST, "parity": PARITY}
+    )
+    assert "cut down" in card
+    assert "taught by the model `champion`" in card
+
+
+def test_the_card_of_a_model_in_8_bits_says_what_they_changed() -> None:
+    assert "age MAE by +0.05 years and gender by -0.6 points" in card_of(
+        int8={"age_mae": 0.047, "gender_accuracy": -0.0062}
+    )
+    assert "8 bits" not in card_of()
+
+
+def test_a_group_from_a_table_can_neither_break_the_card_nor_add_to_it() -> None:
+    assert "<script>" not in card_of()
+    assert "| a\\|b&lt;script> | 50 | 4.00 |" in card_of()
+
+
+def test_without_test_faces_the_validation_faces_are_shown_and_named() -> None:
+    card = card_of(val=TEST, test=NONE)
+    assert "## Figures on the 1,452 faces of the val split" in card
+
+
+def test_worse_pictures_are_shown_where_they_were_measured() -> None:
+    rows = [
+        {"degradation": "none", "level": 0, "faces": 200, "age_mae": 5.2, "gender_accuracy": 0.94},
+        {"degradation": "downscaled", "level": 32, "faces": 200, "age_mae": 5.6, "gender_accuracy": None},
+        {"degradation": "darker", "level": 0.2, "faces": 200, "age_mae": 7.0, "gender_accuracy": 0.9},
+    ]
+    assert "On worse pictures" not in card_of()
+    card = card_of(robustness=rows, smallest_face={"side": 32, "age_mae_growth": 0.4, "gender_loss": None})
+    assert "faces of **32 pixels and more**" in card
+    assert "| faces of 32 pixels | 5.60 |  |  |" in card
+    assert "| 20% of the light | 7.00 | 90.0\N{NO-BREAK SPACE}% |  |" in card
+    assert "give it large ones" in card_of(robustness=rows, smallest_face=None)
