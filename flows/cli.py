@@ -9,39 +9,55 @@ import logging
 import os
 import signal
 import sys
+from argparse import ArgumentParser, Namespace
+from importlib import import_module
 from typing import NoReturn
 
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_settings import BaseSettings, CliApp, CliSubCommand, SettingsConfigDict, get_subcommand
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, CliSubCommand, SettingsConfigDict, get_subcommand
 from rich.logging import RichHandler
 
+from flows.log_lines import keep_lines_whole
 from storage import settings as knobs
-from storage.refusal import Refusal
+from storage.refusal import Refusal, harmless
 
 _FROM_A_SIGNAL = 128  # exit statuses above it, as shells have them
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}  # TensorFlow's start-up lines help nobody
 
 
-class ListModels(knobs.StageSettings):
-    """List the models of a workspace, with their figures."""
-
-
-class ShowModel(knobs.StageSettings):
-    """Print a model's card."""
-
-    version: knobs.CliPositionalArg[str] = Field(description="a registry version, champion or pretrained")
+_WORK: dict[type[BaseModel], str] = {  # the function that does each command's work, imported when it's asked for
+    knobs.ExtractSettings: "flows.extraction:extract_here",
+    knobs.LabelSettings: "flows.label:label_photos",
+    knobs.DataReportSettings: "flows.data_report:report_data",
+    knobs.TrainSettings: "flows.train:train_model",
+    knobs.ExportSettings: "flows.export:export_run",
+    knobs.EvaluateSettings: "flows.evaluate:evaluate_model",
+    knobs.ScoreSettings: "flows.scoring:score_here",
+    knobs.PredictSettings: "flows.predict:predict_photos",
+    knobs.RetrainSettings: "flows.retrain:retrain_model",
+    knobs.PromoteSettings: "flows.gate:promote_model",
+    knobs.CompareSettings: "flows.gate:compare_models",
+    knobs.ReviewSettings: "flows.review_server:serve",
+    knobs.UpSettings: "flows.up:serve",
+    knobs.DeploySettings: "flows.deployments:deploy",
+    knobs.HealthSettings: "flows.health:examine_workspace",
+    knobs.DemoSettings: "flows.demo:run_demo",
+    knobs.ListModelsSettings: "flows.inventory:list_models",
+    knobs.ShowModelSettings: "flows.inventory:show_card",
+    knobs.DoctorSettings: "flows.inventory:examine",
+    knobs.ForgetSettings: "flows.forget:forget_photos",
+    knobs.AuditSettings: "flows.audit:list_acts",
+    knobs.CompactSettings: "flows.compact:compact_workspace",
+}
 
 
 class Models(BaseModel):
-    """List, show and promote models."""
+    """List, show, compare and promote models."""
 
-    list: CliSubCommand[ListModels]
-    show: CliSubCommand[ShowModel]
+    list: CliSubCommand[knobs.ListModelsSettings]
+    show: CliSubCommand[knobs.ShowModelSettings]
+    compare: CliSubCommand[knobs.CompareSettings]
     promote: CliSubCommand[knobs.PromoteSettings]
-
-
-class Doctor(knobs.StageSettings):
-    """Print versions, and the devices and providers that really work."""
 
 
 class Faceline(BaseSettings):
@@ -53,10 +69,12 @@ class Faceline(BaseSettings):
         cli_implicit_flags=True,
         cli_avoid_json=True,
         cli_hide_none_type=True,
+        cli_use_class_docs_for_groups=True,
         env_prefix="FACELINE_CLI_",
     )
     extract: CliSubCommand[knobs.ExtractSettings]
     label: CliSubCommand[knobs.LabelSettings]
+    data: CliSubCommand[knobs.DataReportSettings]
     train: CliSubCommand[knobs.TrainSettings]
     export: CliSubCommand[knobs.ExportSettings]
     evaluate: CliSubCommand[knobs.EvaluateSettings]
@@ -65,7 +83,13 @@ class Faceline(BaseSettings):
     retrain: CliSubCommand[knobs.RetrainSettings]
     models: CliSubCommand[Models]
     review: CliSubCommand[knobs.ReviewSettings]
-    doctor: CliSubCommand[Doctor]
+    up: CliSubCommand[knobs.UpSettings]
+    deploy: CliSubCommand[knobs.DeploySettings]
+    health: CliSubCommand[knobs.HealthSettings]
+    forget: CliSubCommand[knobs.ForgetSettings]
+    audit: CliSubCommand[knobs.AuditSettings]
+    compact: CliSubCommand[knobs.CompactSettings]
+    doctor: CliSubCommand[knobs.DoctorSettings]
     demo: CliSubCommand[knobs.DemoSettings]
 
 
@@ -97,7 +121,7 @@ def run(arguments: list[str]) -> int:
     except ValidationError as error:
         for problem in error.errors():
             where = " ".join(str(part) for part in problem["loc"][1:]).replace("_", "-")
-            print(f"faceline: {where or 'arguments'}: {problem['msg']}", file=sys.stderr)
+            print(f"faceline: {where or 'arguments'}: {harmless(problem['msg'])}", file=sys.stderr)
         return 2
     try:
         result = _do(command)
@@ -113,6 +137,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _log_to_stderr() -> None:
+    keep_lines_whole()
     if sys.stderr.isatty():
         from flows.steps import CONSOLE
 
@@ -125,9 +150,10 @@ def _log_to_stderr() -> None:
 
 
 def _parse(arguments: list[str]) -> BaseModel:
-    command = get_subcommand(CliApp.run(Faceline, cli_args=arguments or ["--help"]))
+    source: CliSettingsSource = CliSettingsSource(Faceline, parse_args_method=_split)
+    command = get_subcommand(CliApp.run(Faceline, cli_args=arguments or ["--help"], cli_settings_source=source))
     if isinstance(command, Models):
-        command = get_subcommand(command)
+        command = get_subcommand(command, is_required=False) or _no_verb()
     assert isinstance(command, BaseModel)
     workspace = os.environ.get("FACELINE_WORKSPACE")
     if workspace and "workspace" in type(command).model_fields and "workspace" not in command.model_fields_set:
@@ -135,76 +161,25 @@ def _parse(arguments: list[str]) -> BaseModel:
     return command
 
 
+def _no_verb() -> NoReturn:
+    print(f"faceline: models: say which: {', '.join(Models.model_fields)}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _split(parser: ArgumentParser, arguments: list[str]) -> Namespace:
+    """pydantic-settings would take `Holidays, 2020` for two folders, and stumble over quotes and line ends: it reads a
+    list's words as pieces of JSON, unless they come as JSON."""
+    parsed = parser.parse_args(arguments)
+    for name, value in vars(parsed).items():
+        if isinstance(value, list):
+            setattr(parsed, name, json.dumps(value))
+    return parsed
+
+
 def _do(command: BaseModel) -> dict | None:
-    match command:
-        case knobs.ExtractSettings():
-            from flows.extract import extract_folders
-            from flows.steps import threads
-
-            with threads() as submit:
-                return extract_folders(command, submit)
-        case knobs.LabelSettings():
-            from flows.label import label_photos
-
-            return label_photos(command)
-        case knobs.ScoreSettings():
-            from flows.score import score_folders
-            from flows.steps import threads
-
-            with threads() as submit:
-                return score_folders(command, submit)
-        case knobs.RetrainSettings():
-            from flows.retrain import retrain_model
-
-            return retrain_model(command)
-        case knobs.TrainSettings():
-            from flows.train import train_model
-
-            return train_model(command)
-        case knobs.ExportSettings():
-            from flows.export import export_run
-
-            return export_run(command)
-        case _:
-            return _do_small(command)
-
-
-def _do_small(command: BaseModel) -> dict | None:
-    match command:
-        case knobs.EvaluateSettings():
-            from flows.evaluate import evaluate_model
-
-            return evaluate_model(command)
-        case knobs.PredictSettings():
-            from flows.predict import predict_photos
-
-            return predict_photos(command, print)
-        case knobs.PromoteSettings():
-            from flows.evaluate import promote_model
-
-            return promote_model(command)
-        case knobs.ReviewSettings():
-            from flows.review_server import serve
-
-            return serve(command)
-        case knobs.DemoSettings():
-            from flows.demo import run_demo
-
-            return run_demo(command)
-        case ListModels():
-            from flows.inventory import list_models
-
-            return list_models(command.workspace)
-        case ShowModel():
-            from flows.inventory import show_card
-
-            return show_card(command.workspace, command.version)
-        case Doctor():
-            from flows.inventory import examine
-
-            return examine(command.workspace)
-        case _:
-            raise AssertionError(command)
+    module, name = _WORK[type(command)].split(":")
+    work = getattr(import_module(module), name)
+    return work(command, print) if isinstance(command, knobs.PredictSettings) else work(command)
 
 
 if __name__ == "__main__":

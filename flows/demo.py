@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.export import export_run
-from flows.extract import extract_folders
-from flows.score import score_folders
+from flows.extraction import extract_folders
+from flows.scoring import score_folders
 from flows.steps import threads
 from flows.train import train_model
 from storage.settings import DemoSettings, ExportSettings, ExtractSettings, ScoreSettings, TrainSettings

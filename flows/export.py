@@ -2,20 +2,30 @@
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+import numpy as np
 from upath import UPath
 
-from flows.steps import log_to_prefect, publish, stage_flow
-from models.calibration import Calibration
+from flows.stage import log_to_prefect, publish, stage_flow
+from flows.steps import progress
+from flows.train import NO_FIGURES, builder, figures_of
+from models.calibration import Calibration, calibrate
 from models.card import model_card
 from models.contract import UTKFACE_MARGIN, About
+from models.session import OnnxModel
 from storage.registry import register
-from storage.reviews import open_reviews
 from storage.settings import ExportSettings, TrainSettings
-from storage.workspace import BadWorkspace, Workspace, existing_workspace
-from tasks.dataset import Dataset, labelled_faces, plain_crops, with_sides
+from storage.trained_on import TRAINED_ON
+from storage.workspace import BadWorkspace, Workspace, existing_workspace, write_whole
+from tasks.dataset import Dataset, gather, plain_crops
+from tasks.degrade import LEVELS, robustness, sample, smallest_face
+
+if TYPE_CHECKING:
+    from models.vgg16 import Network
 
 logger = logging.getLogger(__name__)
 _PARITY_FACES = 64
@@ -32,7 +42,6 @@ def export(settings: ExportSettings) -> dict:
 
 def export_run(settings: ExportSettings) -> dict:
     """Raises BadWorkspace for a run that isn't there or isn't finished, BadModel when ONNX and Keras differ."""
-    from models import vgg16
     from models.export import check_parity, to_onnx
 
     workspace = existing_workspace(settings.workspace)
@@ -41,13 +50,7 @@ def export_run(settings: ExportSettings) -> dict:
     trained = TrainSettings.model_validate(
         {name: value for name, value in _json(run / "settings.json").items() if name != "data_hash"}
     )
-    network = vgg16.build(
-        {}, unfrozen_blocks=trained.unfrozen_blocks, targets=trained.targets, recipe=trained.recipe, half=False
-    )
-    with TemporaryDirectory(prefix="faceline-") as scratch:
-        weights = Path(scratch) / "network.weights.h5"
-        weights.write_bytes((run / "network.weights.h5").read_bytes())
-        network.load(weights)
+    network = _network(run, trained)
     calibration = Calibration(**_json(run / "calibration.json"))
     shown = metrics["test"]["overall"] or metrics["val"]["overall"]
     description = About(
@@ -60,14 +63,71 @@ def export_run(settings: ExportSettings) -> dict:
         metrics=shown,
     )
     content = to_onnx(network, calibration, description)
-    dataset = _dataset(workspace, trained)
-    crops = plain_crops(dataset, dataset.side("val")[:_PARITY_FACES])
-    parity = check_parity(content, network, calibration, crops)
+    dataset = gather(workspace, trained.min_face_side)
+    parity = check_parity(content, network, calibration, plain_crops(dataset, dataset.side("val")[:_PARITY_FACES]))
     logger.info("%s: ONNX and Keras differ by at most %s", run.name, parity)
+    if settings.int8:
+        content, figures = _narrowed(network, dataset, description)
+        metrics |= figures | {"int8": _cost(metrics["val"]["overall"], figures["val"]["overall"])}
+    metrics |= {"run": run.name, "parity": parity, **_robustness(content, dataset, settings.robustness_faces)}
     facts = about | {"data": settings.data, "licence": settings.licence, "faces": _faces_by_side(dataset)}
-    card = model_card(trained, facts, metrics, parity)
-    version = register(workspace, content, card, metrics | {"run": run.name, "parity": parity})
+    version = register(workspace, content, model_card(trained, facts, metrics), metrics)
+    if (run / TRAINED_ON).exists():  # runs of older versions have none
+        write_whole(version.folder / TRAINED_ON, (run / TRAINED_ON).read_bytes())
     return {"version": version.name, "model_hash": version.model_hash, "size_bytes": len(content), "parity": parity}
+
+
+def _narrowed(network: "Network", dataset: Dataset, description: About) -> tuple[bytes, dict]:
+    """The network's file in 8 bits, calibrated on what that answers itself, and its figures by side. Raises
+    BadModel."""
+    from models.export import check_alike, raw_to_onnx, to_onnx
+    from models.quantise import CROPS, quantised, raw_answers
+
+    train, val = dataset.side("train"), dataset.side("val")
+    crops = plain_crops(dataset, train[sample(len(train), CROPS)])
+    raw = quantised(raw_to_onnx(network), crops)
+    answers_of_val = raw_answers(raw, plain_crops(dataset, val))
+    calibration = calibrate(answers_of_val, dataset.ages()[val], dataset.female()[val])
+    figures = {"val": figures_of(dataset, val, calibration.answers(answers_of_val)), "test": NO_FIGURES}
+    if len(test := dataset.side("test")):
+        answers = calibration.answers(raw_answers(raw, plain_crops(dataset, test)))
+        figures["test"] = figures_of(dataset, test, answers)
+    shown = figures["test"]["overall"] or figures["val"]["overall"]
+    content = quantised(to_onnx(network, calibration, description.model_copy(update={"metrics": shown})), crops)
+    some = np.arange(min(_PARITY_FACES, len(val)))
+    check_alike(
+        OnnxModel(content, "under test", "cpu")(plain_crops(dataset, val[some])),
+        calibration.answers(answers_of_val).take(some),
+    )
+    return content, figures
+
+
+def _cost(wide: dict, narrow: dict) -> dict[str, float]:
+    """What 8 bits change: years, and a share."""
+    return {name: narrow[name] - wide[name] for name in ("age_mae", "gender_accuracy") if name in wide}
+
+
+def _network(run: UPath, trained: TrainSettings) -> "Network":
+    """The network with the run's weights. Raises BadModel."""
+    network = builder(trained)({}, half=False)
+    with TemporaryDirectory(prefix="faceline-") as scratch:
+        weights = Path(scratch) / "network.weights.h5"
+        weights.write_bytes((run / "network.weights.h5").read_bytes())
+        network.load(weights)
+    return network
+
+
+def _robustness(content: bytes, dataset: Dataset, most: int) -> dict:
+    """How the file's errors grow on degraded test faces (validation faces where there are none), for the card."""
+    side = dataset.side("test") if len(dataset.side("test")) else dataset.side("val")
+    chosen = side[sample(len(side), most)]
+    if not len(chosen):
+        return {}
+    model, crops, truth = OnnxModel(content, "under test", "auto"), plain_crops(dataset, chosen), dataset.truth(chosen)
+    with progress("degraded faces", len(LEVELS) * len(chosen)) as advance:
+        table = robustness(model, crops, truth, advance=advance)
+    smallest = smallest_face(table)
+    return {"robustness": table.to_dicts(), "smallest_face": asdict(smallest) if smallest else None}
 
 
 def _finished_run(workspace: Workspace, name: str) -> UPath:
@@ -78,11 +138,6 @@ def _finished_run(workspace: Workspace, name: str) -> UPath:
         state = "not finished" if chosen in runs else "not there"
         raise BadWorkspace(f"run {name} is {state}; finished runs: {', '.join(finished) or 'none'}")
     return workspace.runs / chosen
-
-
-def _dataset(workspace: Workspace, trained: TrainSettings) -> Dataset:
-    reviews = open_reviews(workspace) if workspace.is_local else None
-    return with_sides(labelled_faces(workspace, reviews, trained.min_face_side))
 
 
 def _faces_by_side(dataset: Dataset) -> dict[str, int]:

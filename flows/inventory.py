@@ -3,50 +3,73 @@
 import platform
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
 from rich.table import Table
 
-from models.card import shown
 from models.contract import BadModel
-from models.session import OnnxModel
-from storage.registry import UnknownModel, Version, champion, find, pretrained, versions
-from storage.workspace import existing_workspace
+from models.figures import FIGURES
+from models.session import Device, OnnxModel
+from storage.provenance import version_of
+from storage.refusal import Refusal
+from storage.registry import SHIPPED, UnknownModel, Version, champion, find, pretrained, shipped, versions
+from storage.repair import repair
+from storage.settings import DoctorSettings, ListModelsSettings, ShowModelSettings
+from storage.verify import find_damage
+from storage.workspace import existing_workspace, ours
 from tasks.detect import NoDetector, detector_file
 
 _PACKAGES = ("faceline", "tensorflow", "onnxruntime-gpu", "onnxruntime", "opencv-python-headless", "prefect", "polars")
 _SHOWN = ("age_mae", "cs5", "gender_accuracy")
 
 
-def list_models(workspace_url: str) -> dict:
-    """Prints a table of the registry's models and the shipped one."""
-    workspace = existing_workspace(workspace_url)
+class Damaged(Refusal):
+    """Files of the workspace aren't what was written; the message names each."""
+
+
+def list_models(settings: ListModelsSettings) -> dict:
+    """Prints a table of the registry's models and the shipped ones."""
+    workspace = existing_workspace(settings.workspace)
     present = champion(workspace) or pretrained()
     table = Table("model", "made", "age MAE, years", "CS@5", "gender", "")
-    for model in [pretrained(), *versions(workspace)]:
+    models = [*map(shipped, SHIPPED), *versions(workspace)]
+    for model in models:
         mark = "champion" if model.name == present.name else ""
         table.add_row(model.name, model.created_at[:16], *_figures(model), mark)
     Console().print(table)
-    return {"models": len(versions(workspace)) + 1, "champion": present.name}
+    return {"models": len(models), "champion": present.name}
 
 
-def show_card(workspace_url: str, name: str) -> dict:
+def show_card(settings: ShowModelSettings) -> dict:
     """Prints a model's card."""
-    model = pretrained() if name == "pretrained" else find(existing_workspace(workspace_url), name)
+    name = settings.version
+    model = shipped(name) if name in SHIPPED else find(existing_workspace(settings.workspace), name)
     print(model.card())
     return {"model": model.name, "model_hash": model.model_hash, "folder": str(model.folder)}
 
 
-def examine(workspace_url: str) -> dict:
-    """What works here. A GPU counts only if a model really ran on it, or TensorFlow really sees it."""
-    found: dict = {"python": platform.python_version(), "packages": {name: _version(name) for name in _PACKAGES}}
-    try:
-        content = pretrained().model_bytes()
-        found["cpu"] = OnnxModel(content, "pretrained", "cpu").provider
-        found["cuda"] = _cuda(content)
-    except (UnknownModel, BadModel) as error:
-        found["cpu"] = f"does not work: {error}"
+def examine(settings: DoctorSettings) -> dict:
+    """What works here, or what is damaged in the workspace."""
+    return _look_for_damage(settings) if settings.verify or settings.repair else _what_works()
+
+
+def _look_for_damage(settings: DoctorSettings) -> dict:
+    """Raises Damaged for what isn't to be repaired, and BadWorkspace."""
+    workspace = existing_workspace(settings.workspace)
+    with workspace.held():
+        damages = find_damage(workspace.local_root(), thoroughly=True)
+        if damages and not settings.repair:
+            listed = "\n".join(f"  {damage}" for damage in damages)
+            raise Damaged(f"{workspace.root}: {len(damages)} damaged:\n{listed}\n{workspace.how_to_repair()}")
+        with ours(f"{workspace.root}: can't be repaired"):
+            return {"damaged": len(damages), "photos_to_read_again": repair(workspace.local_root(), damages)}
+
+
+def _what_works() -> dict:
+    """A GPU counts only if a model really ran on it, or TensorFlow really sees it."""
+    found: dict = {"python": platform.python_version(), "packages": {name: version_of(name) for name in _PACKAGES}}
+    found["models"] = {name: _runs(name, "cpu") for name in SHIPPED}
+    found["cuda"] = _runs("pretrained", "cuda")
     found["tensorflow_gpus"] = _tensorflow_gpus()
     try:
         found["detector"] = str(detector_file("centerface", None, fetch=False))
@@ -55,10 +78,11 @@ def examine(workspace_url: str) -> dict:
     return found
 
 
-def _cuda(content: bytes) -> str:
+def _runs(name: str, device: Device) -> str:
+    """What a shipped model runs on, or why it doesn't."""
     try:
-        return OnnxModel(content, "pretrained", "cuda").provider
-    except BadModel as error:
+        return OnnxModel(shipped(name).model_bytes(), name, device).provider
+    except (UnknownModel, BadModel) as error:
         return f"does not work: {error}"
 
 
@@ -72,11 +96,4 @@ def _tensorflow_gpus() -> str:
 def _figures(model: Version) -> list[str]:
     metrics = model.metrics()
     overall = metrics["test"]["overall"] or metrics["val"]["overall"]
-    return [shown(name, overall[name]) if name in overall else "" for name in _SHOWN]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return [FIGURES[name].written(overall[name]) if name in overall else "" for name in _SHOWN]

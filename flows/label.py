@@ -1,7 +1,7 @@
 """Labelling: labels for photos that were extracted already, from their names or a table."""
 
-from flows.extract import list_folders
-from flows.steps import log_to_prefect, publish, stage_flow
+from flows.extraction import list_folders
+from flows.stage import log_to_prefect, publish, stage_flow
 from storage.settings import LabelSettings
 from storage.workspace import existing_workspace
 from tasks.labels import label_folders, label_reader

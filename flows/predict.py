@@ -33,6 +33,11 @@ def _line(name: str, prediction: Prediction) -> dict:
 
 def _face(face: Judged) -> dict:
     numbers = {"x": face.box.x, "y": face.box.y, "width": face.box.width, "height": face.box.height}
-    numbers |= {"age": face.age, "age_low": face.age_low, "age_high": face.age_high, "quality": face.quality}
+    numbers |= {"age": face.age, "age_low": face.age_low, "age_high": face.age_high}
     rounded = {name: round(value, 2) for name, value in numbers.items()}
-    return rounded | {"female": None if face.female is None else round(face.female, 4)}
+    rounded |= {"quality": _rounded(face.quality, 2), "female": _rounded(face.female, 4)}
+    return rounded | {"rotation": face.rotation, "too_small": face.box.is_too_small()}
+
+
+def _rounded(value: float | None, places: int) -> float | None:
+    return None if value is None else round(value, places)

@@ -16,9 +16,9 @@ from storage.refusal import Refusal
 from storage.settings import ReviewSettings
 from storage.workspace import existing_workspace
 
-_ADDRESS = "127.0.0.1"
+ADDRESS = "127.0.0.1"
 _FLAGS = {
-    "server.address": _ADDRESS,
+    "server.address": ADDRESS,
     "server.headless": "true",
     "server.enableXsrfProtection": "true",
     "server.enableCORS": "true",
@@ -40,10 +40,11 @@ class CannotServe(Refusal):
 def serve(settings: ReviewSettings) -> None:
     """Serves until it is interrupted or terminated. Raises BadWorkspace and CannotServe."""
     workspace = existing_workspace(settings.workspace)
-    _check_port(settings.port)
-    logger.info("review of %s: http://%s:%d (Ctrl-C ends it)", workspace.root, _ADDRESS, settings.port)
+    check_port(settings.port, "--port")
+    logger.info("review of %s: http://%s:%d (Ctrl-C ends it)", workspace.root, ADDRESS, settings.port)
     # What a command prints on stdout is for scripts, so Streamlit's lines go to stderr.
-    server = subprocess.Popen(command(settings.port, str(workspace.root)), stdout=sys.stderr)
+    pages = command(settings.port, str(workspace.root), read_only=settings.read_only)
+    server = subprocess.Popen(pages, stdout=sys.stderr)
     before = signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     try:
         status = server.wait()
@@ -55,20 +56,29 @@ def serve(settings: ReviewSettings) -> None:
         raise CannotServe(f"the review pages ended with status {status}; the lines above say why")
 
 
-def command(port: int, workspace: str) -> list[str]:
+def command(port: int, workspace: str, *, read_only: bool = False) -> list[str]:
     """What runs the pages."""
     package = importlib.util.find_spec("review")
     if package is None or package.origin is None:
         raise CannotServe("the review pages aren't installed; install Faceline again")
     app = Path(package.origin).parent / "app.py"
     flags = [f"--{name}={value}" for name, value in (_FLAGS | {"server.port": str(port)}).items()]
-    return [sys.executable, "-P", "-m", "streamlit", "run", str(app), *flags, "--", workspace]
+    arguments = [workspace, "--read-only"] if read_only else [workspace]
+    return [sys.executable, "-P", "-m", "streamlit", "run", str(app), *flags, "--", *arguments]
 
 
-def _check_port(port: int) -> None:
+def check_port(port: int, option: str) -> None:
+    """Raises CannotServe when something listens there already, and names the next port that is free."""
+    if not _is_free(port):
+        free = next((other for other in range(port + 1, 2**16) if _is_free(other)), None)
+        raise CannotServe(f"port {port} of {ADDRESS} is taken; {free} is free: give it with {option} {free}")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((_ADDRESS, port))
-        except OSError as error:
-            raise CannotServe(f"port {port} of {_ADDRESS} is taken; give another with --port") from error
+            probe.bind((ADDRESS, port))
+        except OSError:
+            return False
+        return True

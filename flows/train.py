@@ -5,22 +5,30 @@ a run starts: it takes seconds and a gigabyte that scoring must not pay."""
 
 import json
 import logging
-from dataclasses import asdict
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from threading import Event
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from upath import UPath
 
-from flows.steps import log_to_prefect, progress, publish, stage_flow
-from models.calibration import Calibration, interval_width, temperature
+from flows.stage import log_to_prefect, publish, stage_flow
+from flows.steps import progress
+from models.calibration import Calibration, calibrate
+from models.contract import Answers
 from models.plots import draw_ages, draw_curves
-from storage.registry import pretrained
-from storage.reviews import open_reviews
+from storage.provenance import made_with
+from storage.registry import model_content
 from storage.settings import TrainSettings
+from storage.trained_on import note_trained_on
 from storage.workspace import Workspace, existing_workspace, new_run_id, write_whole
 from tasks.dataset import (
     AUGMENTATION,
@@ -28,9 +36,8 @@ from tasks.dataset import (
     NothingToLearn,
     check_learnable,
     crops_for,
-    labelled_faces,
+    gather,
     plain_crops,
-    with_sides,
 )
 from tasks.evaluate import report
 
@@ -38,6 +45,15 @@ if TYPE_CHECKING:
     from models.vgg16 import LayerWeights, Network
 
 logger = logging.getLogger(__name__)
+NO_FIGURES: dict = {"overall": {}, "intervals": {}, "bands": [], "groups": []}  # of no faces
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders on this machine: of the run, and of cached features."""
+
+    run: Path
+    cache: Path
 
 
 @stage_flow("train")
@@ -55,34 +71,33 @@ def train_model(settings: TrainSettings) -> dict:
     from models.fit import check_device
 
     device = check_device(settings.device)
-    reviews = open_reviews(workspace) if workspace.is_local else None
-    dataset = with_sides(labelled_faces(workspace, reviews, settings.min_face_side))
+    dataset = gather(workspace, settings.min_face_side)
     check_learnable(dataset, settings.targets)
     run = settings.resume or new_run_id("train")
     logger.info("run %s on %s: %d faces, left out: %s", run, device, len(dataset.rows), dataset.left_out or "none")
     with TemporaryDirectory(prefix="faceline-") as scratch:
-        folder = Path(str(workspace.runs / run)) if workspace.is_local else Path(scratch) / run
-        cache = Path(str(workspace.root / "cache")) if workspace.is_local else Path(scratch) / "cache"
-        folder.mkdir(parents=True, exist_ok=True)
-        metrics = _run(settings, dataset, folder, cache, device)
+        root = Path(str(workspace.root)) if workspace.is_local else Path(scratch)
+        places = Places(root / "runs" / run, root / "cache")
+        places.run.mkdir(parents=True, exist_ok=True)
+        note_trained_on(workspace, UPath(places.run), dataset.learnt_from())
+        metrics = _run(settings, dataset, _start(settings.trunk, workspace), places, device)
         if not workspace.is_local:
-            _copy(folder, workspace, run)
+            _copy(places.run, workspace, run)
     sides = dataset.rows["side"].value_counts()
     return {"run": run, "device": device, **dict(sides.iter_rows()), "left_out": dataset.left_out, **metrics}
 
 
-def _run(settings: TrainSettings, dataset: Dataset, folder: Path, cache: Path, device: str) -> dict:
+def _run(settings: TrainSettings, dataset: Dataset, start: "LayerWeights", places: Places, device: str) -> dict:
     from models import vgg16
     from models.fit import seed_everything
 
+    folder = places.run
     seed_everything(settings.seed)
-    about = {"data_hash": dataset.data_hash(), "device": device, "left_out": dataset.left_out}
+    about = {"data_hash": dataset.data_hash(), "device": device, "left_out": dataset.left_out, "with": made_with()}
     _same_run(folder, settings, about)
-    build = partial(
-        vgg16.build, unfrozen_blocks=settings.unfrozen_blocks, targets=settings.targets, recipe=settings.recipe
-    )
-    network = build(_trunk(settings.trunk), half=settings.half)
-    history = _fit(network, dataset, settings, folder, cache)
+    build = builder(settings)
+    network = build(_thinned(start, dataset, settings) if settings.network == "fast" else start, half=settings.half)
+    history = _fit(network, start, dataset, settings, places)
     network = vgg16.rounded(network, build)
     calibration = _calibrate(network, dataset)
     metrics = {side: _measure(network, calibration, dataset, side, folder) for side in ("val", "test")}
@@ -95,47 +110,106 @@ def _run(settings: TrainSettings, dataset: Dataset, folder: Path, cache: Path, d
     return {f"{side}_{name}": value for side, found in metrics.items() for name, value in found["overall"].items()}
 
 
-def _fit(network: "Network", dataset: Dataset, settings: TrainSettings, folder: Path, cache: Path) -> pl.DataFrame:
+def builder(settings: TrainSettings) -> Callable[..., "Network"]:
+    """What builds a run's network from weights, and `half`."""
+    from models import thin_vgg16, vgg16
+
+    build = thin_vgg16.build if settings.network == "fast" else vgg16.build
+    return partial(build, unfrozen_blocks=settings.unfrozen_blocks, targets=settings.targets, recipe=settings.recipe)
+
+
+def _thinned(whole: "LayerWeights", dataset: Dataset, settings: TrainSettings) -> "LayerWeights":
+    from models import thin_vgg16, vgg16
+
+    vgg16.check_whole(whole, settings.targets, settings.recipe)
+    logger.info("cutting VGG16 down, by its answers to %d crops", thin_vgg16.CROPS)
+    side = dataset.side("train")
+    chosen = np.random.default_rng(settings.seed).choice(side, min(thin_vgg16.CROPS, len(side)), replace=False)
+    return thin_vgg16.thinned(whole, plain_crops(dataset, chosen))
+
+
+def _cached(what: str, model: Any, dataset: Dataset, settings: TrainSettings, places: Places) -> list[np.ndarray]:
+    """What a Keras model that isn't trained answers for each copy of each face."""
     from models.features import Copies, cache_key, cached_features
-    from models.fit import Split, Targets, Trainer
 
     wanted = Copies(len(dataset.rows), settings.copies, partial(crops_for, dataset, settings.seed))
-    key = cache_key(network, dataset.rows["crop_hash"].to_list(), settings.seed, AUGMENTATION)
-    with progress("frozen blocks", wanted.faces * wanted.copies) as advance:
-        features = cached_features(network, wanted, cache, key, advance)
-    targets, split = Targets(dataset.ages(), dataset.female()), Split(dataset.side("train"), dataset.side("val"))
+    key = cache_key(model, dataset.rows["crop_hash"].to_list(), settings.seed, AUGMENTATION)
+    with progress(what, wanted.faces * wanted.copies) as advance:
+        return cached_features(model, wanted, places.cache, key, advance)
+
+
+def _lessons(whole: "LayerWeights", dataset: Dataset, settings: TrainSettings, places: Places) -> list[np.ndarray]:
+    """What the whole model answers for each copy of each face."""
+    teacher = builder(settings.model_copy(update={"network": "vgg16"}))(whole, half=settings.half)
+    return _cached("the whole model", teacher.taught(), dataset, settings, places)
+
+
+def _fit(
+    network: "Network", start: "LayerWeights", dataset: Dataset, settings: TrainSettings, places: Places
+) -> pl.DataFrame:
+    from models.fit import Split, Targets, Trainer
+
+    features = _cached("frozen blocks", network.frozen, dataset, settings, places)
+    lessons = _lessons(start, dataset, settings, places) if settings.network == "fast" else []
+    targets = Targets(dataset.ages(), dataset.female(), lessons)
+    split = Split(dataset.side("train"), dataset.side("val"))
     with progress("steps", settings.epochs * -(-len(split.train) // settings.batch)) as advance:
-        return Trainer(network, targets, split, features, settings).run(folder / "checkpoint.npz", advance)
+        trainer = Trainer(network, targets, split, features, settings)
+        with _gentle_interrupt() as stop:
+            return trainer.run(places.run / "checkpoint.npz", advance, stop)
+
+
+@contextmanager
+def _gentle_interrupt() -> Iterator[Event]:
+    """The first Ctrl-C sets the event, so that the run ends after its epoch; the second ends it at once."""
+    stop = Event()
+    if threading.current_thread() is not threading.main_thread():  # of a Prefect worker, whose signals aren't ours
+        yield stop
+        return
+
+    def on_interrupt(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        logger.warning("ending after this epoch; Ctrl-C once more ends at once")
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _calibrate(network: "Network", dataset: Dataset) -> Calibration:
     side = dataset.side("val")
-    raw = network.raw_answers(partial(plain_crops, dataset), side)
-    age, female = dataset.ages()[side], dataset.female()[side]
-    known, labelled = ~np.isnan(age), ~np.isnan(female)
-    width = interval_width(raw.age[known], raw.spread[known], age[known])
-    return Calibration(width, 1.0 if raw.gender is None else temperature(raw.gender[labelled], female[labelled]))
+    return calibrate(
+        network.raw_answers(partial(plain_crops, dataset), side), dataset.ages()[side], dataset.female()[side]
+    )
 
 
 def _measure(network: "Network", calibration: Calibration, dataset: Dataset, side: str, folder: Path) -> dict:
     """The figures of one side, and a picture of its ages in the run's folder."""
     indices = dataset.side(side)
     if not len(indices):
-        return {"overall": {}, "intervals": {}, "bands": [], "groups": []}
+        return NO_FIGURES
     answers = calibration.answers(network.raw_answers(partial(plain_crops, dataset), indices))
     draw_ages(dataset.ages()[indices], answers.age, folder / f"ages-{side}.png")
+    return figures_of(dataset, indices, answers)
+
+
+def figures_of(dataset: Dataset, indices: np.ndarray, answers: Answers) -> dict:
     return report(dataset.truth(indices), answers, dataset.groups(indices))
 
 
-def _trunk(name: str) -> "LayerWeights":
-    """VGG16's weights from where the user said. `auto` takes the shipped model's: they know faces already."""
+def _start(name: str, workspace: Workspace) -> "LayerWeights":
+    """The weights to start from. `auto` takes the shipped model's: they know faces already."""
     from models import vgg16
 
     if name == "imagenet":
         return vgg16.imagenet_weights()
-    if name in ("auto", "pretrained"):
-        return vgg16.weights_from_onnx(pretrained().model_bytes())
-    return vgg16.weights_from_file(Path(name))
+    if name.endswith(".h5"):
+        return vgg16.weights_from_file(Path(name))
+    content, _ = model_content(workspace, "pretrained" if name == "auto" else name)
+    return vgg16.weights_from_onnx(content)
 
 
 def _same_run(folder: Path, settings: TrainSettings, about: dict) -> None:

@@ -3,10 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from flows.cli import Faceline, run
+from storage.workspace import existing_workspace
 
 
 @pytest.fixture
@@ -22,11 +24,23 @@ def test_the_last_line_is_one_json_object(folder: Path, tmp_path: Path, capsys: 
     assert (status, last["faces"], last["labels"]) == (0, 1, 1)
 
 
+@pytest.mark.parametrize("command", sorted(Faceline.model_fields))
+def test_help_says_what_each_command_is_for(command: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    purpose = " ".join((get_args(Faceline.model_fields[command].annotation)[0].__doc__ or "").split())
+    assert ended.value.code == 0
+    assert f" {command} {purpose} " in f"{said} "
+    assert purpose
+
+
 def test_predict_prints_a_line_a_photo(folder: Path, model_file: Path, capsys: pytest.CaptureFixture) -> None:
     photo = next(folder.iterdir())
     run(["predict", str(photo), str(folder / "missing.jpg"), "--model", str(model_file)])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["status"], len(line["faces"])) for line in lines[:2]] == [("ok", 1), ("unreadable", 0)]
+    assert (lines[0]["faces"][0]["rotation"], lines[0]["faces"][0]["too_small"]) == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +50,7 @@ def test_predict_prints_a_line_a_photo(folder: Path, model_file: Path, capsys: p
         (["score", "x", "--workers", "0"], 2),
         (["score", "x", "--no-such-option"], 2),
         (["no-such-verb"], 2),
+        (["models"], 2),
         (["extract", "no-such-folder"], 1),
         (["extract", ".", "--labels", "no-such-table.csv"], 1),
         (["extract", ".", "--detector", "yunet"], 1),
@@ -68,6 +83,18 @@ def test_the_workspace_may_come_from_the_environment(
     monkeypatch.setenv("FACELINE_WORKSPACE", str(tmp_path / "elsewhere"))
     assert run(["extract", str(folder)]) == 0
     assert (tmp_path / "elsewhere" / "files").is_dir()
+
+
+@pytest.mark.parametrize("name", ["Holidays, 2020", "[old]", '"quoted"', "back\\slash", "line\nend", "true", " x "])
+def test_a_folder_may_have_any_name(name: str, folder: Path, tmp_path: Path) -> None:
+    odd = folder.rename(tmp_path / name)
+    assert run(["extract", str(odd), "--workspace", str(tmp_path / "work"), "--workers", "1"]) == 0
+    assert existing_workspace(str(tmp_path / "work")).scan("files").collect()["status"].to_list() == ["ok"]
+
+
+def test_a_mistyped_folder_makes_no_workspace(tmp_path: Path) -> None:
+    assert run(["score", str(tmp_path / "nowhere"), "--workspace", str(tmp_path / "work")]) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_verb_is_in_the_readme() -> None:

@@ -1,19 +1,17 @@
-"""prefect.yaml as it is: read without a server, and run by a real Prefect server and worker on loopback, with the
-protections of docs/prefect.md switched on."""
+"""prefect.yaml as it is: read without a server, and run by `faceline up`, with a real Prefect server and workers on
+loopback and the protections of docs/prefect.md."""
 
+import contextlib
+import http.server
 import importlib.util
 import json
 import os
-import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import uuid
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -22,22 +20,33 @@ import pytest
 import yaml
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flows import Flow, load_flow_from_entrypoint
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
+from storage.settings import UpSettings
 from storage.workspace import open_workspace
+from tests.flows.serving import (
+    FINAL,
+    REPOSITORY,
+    RUN_S,
+    Up,
+    faceline,
+    last_line,
+    make_sure_it_ended,
+    proxy,
+    start_and_wait,
+)
 from tests.tiny_model import tiny_model
 
-REPOSITORY = Path(__file__).parent.parent.parent
 DEPLOYMENTS = {
     deployment["name"]: deployment
     for deployment in yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
 }
-START_S, RUN_S, SERVICE_S, STOP_S = (
-    180,
-    300,
-    120,
-    30,
-)  # generous: a machine that trains meanwhile takes ten times as long
-PASSWORD = "admin:change-me"  # the one in docs/prefect.md
+pytestmark = pytest.mark.timeout(1800)  # a machine that trains meanwhile takes ten times as long
+SHARED_LIMITS = {"one-writer", "one-trainer"}
+SERVICE_S = 120
+AT_ONCE = {"env": {"PREFECT_FLOWS_DEFAULT_RETRIES": "0"}}  # a run that fails for good, without waiting in between
 
 each_deployment = pytest.mark.parametrize("name", DEPLOYMENTS)
 
@@ -60,96 +69,105 @@ def test_a_deployment_says_what_it_does_and_is_never_run_twice_at_once(name: str
     assert deployment["concurrency_limit"]["limit"] == 1
 
 
-@pytest.mark.parametrize("name", ["score-inbox", "retrain-weekly"])
+def test_every_pool_has_a_worker():
+    assert {deployment["work_pool"]["name"] for deployment in DEPLOYMENTS.values()} == set(UpSettings().pools)
+
+
+def test_what_writes_tables_takes_turns_and_so_does_what_trains():
+    tags = {name: SHARED_LIMITS & set(deployment["tags"]) for name, deployment in DEPLOYMENTS.items()}
+    assert {name for name in tags if "one-writer" in tags[name]} == {"score-inbox", "extract-folder", "label-folder"}
+    assert {name for name in tags if "one-trainer" in tags[name]} == {"retrain-weekly", "train-once", "whole-way"}
+
+
+@pytest.mark.parametrize("name", ["score-inbox", "retrain-weekly", "health"])
+def test_what_was_missed_is_made_up_for_once(name: str):
+    """A scheduled run that finds another one at work is cancelled, or all missed nights would be run in a row."""
+    assert DEPLOYMENTS[name]["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+
+
+@pytest.mark.parametrize("name", ["score-inbox", "retrain-weekly", "health"])
 def test_a_schedule_is_a_cron_line_in_a_named_time_zone(name: str):
     [schedule] = DEPLOYMENTS[name]["schedules"]
     assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]).timezone == schedule["timezone"]
 
 
+@pytest.mark.slow
+def test_without_a_server_to_deploy_to_it_says_so(tmp_path: Path):
+    with (tmp_path / "deploy.log").open("w") as output:
+        status = faceline(tmp_path, "deploy", output=output, PREFECT_HOME=str(tmp_path / "home")).wait(RUN_S)
+    said = (tmp_path / "deploy.log").read_text()
+    assert status == 1
+    assert "PREFECT_API_URL names no Prefect server" in said
+    assert "Traceback" not in said
+
+
 # With a server
-
-
-class Api:
-    """Prefect's REST API as its own pages use it: password and CSRF token."""
-
-    def __init__(self, url: str) -> None:
-        user, password = PASSWORD.split(":")
-        self.http = httpx.Client(base_url=url, auth=(user, password), timeout=60)
-
-    def get(self, path: str, **query: str) -> dict:
-        return _patiently(lambda: self.http.get(path, params=query)).raise_for_status().json()
-
-    def post(self, path: str, body: dict) -> httpx.Response:
-        client = str(uuid.uuid4())
-        token = self.get("/csrf-token", client=client)["token"]
-        headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": client}
-        return _patiently(lambda: self.http.post(path, json=body, headers=headers))
-
-    def deployment(self, name: str) -> dict:
-        return self.get(f"/deployments/name/{DEPLOYMENTS[name]['entrypoint'].rsplit('.')[-1]}/{name}")
-
-    def start(self, name: str, settings: dict) -> httpx.Response:
-        path = f"/deployments/{self.deployment(name)['id']}/create_flow_run"
-        return self.post(path, {"parameters": {"settings": settings}})
 
 
 @dataclass(frozen=True)
 class Prefect:
-    """A Prefect server and a worker that run, with prefect.yaml deployed."""
+    """`faceline up`, as this file's tests ask it for things; `strangers` are the addresses elsewhere that one of its
+    processes asked for."""
 
-    url: str
-    home: Path
-    api: Api
-    log: Path
+    up: Up
+    strangers: list[str]
 
-    def run(self, name: str, settings: dict) -> dict:
+    @property
+    def url(self) -> str:
+        return self.up.url
+
+    def deployment(self, name: str) -> dict:
+        return self.up.api().get(f"/deployments/name/{_flow(name)}/{name}")
+
+    def start(self, name: str, settings: dict, **more: object) -> httpx.Response:
+        path = f"/deployments/{self.deployment(name)['id']}/create_flow_run"
+        return self.up.api().post(path, {"parameters": {"settings": settings}, **more})
+
+    def run(self, name: str, settings: dict, **more: object) -> dict:
         """Runs a deployment to its end, and returns the flow run."""
-        created = self.api.start(name, settings)
+        created = self.start(name, settings, **more)
         assert created.status_code == 201, created.text
         path = f"/flow_runs/{created.json()['id']}"
-
-        def ended() -> bool:
-            return self.api.get(path)["state"]["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-
-        _wait_until(ended, RUN_S, self.log)
-        return self.api.get(path)
+        self.up.wait_until(lambda: self.up.api().get(path)["state"]["type"] in FINAL, RUN_S)
+        return self.up.api().get(path)
 
     def artifact(self, key: str) -> dict:
-        return self.api.get(f"/artifacts/{key}/latest")
+        return self.up.api().get(f"/artifacts/{key}/latest")
 
 
 @pytest.fixture(scope="module")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    home = tmp_path_factory.mktemp("prefect-home")
-    url, log = f"http://127.0.0.1:{_free_port()}", home / "test.log"
-    environment = _environment(home, url)
-    started: list[subprocess.Popen] = []
+    with proxy() as (environment, strangers):
+        up = start_and_wait(tmp_path_factory.mktemp("up"), **environment)
+        yield Prefect(up, strangers)
+        make_sure_it_ended(up)
 
-    def start(*arguments: str) -> subprocess.Popen:
-        with log.open("a") as output:
-            command = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-            process = subprocess.Popen(
-                command, cwd=REPOSITORY, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-        started.append(process)
-        return process
 
-    def finish(*arguments: str) -> None:
-        assert start(*arguments).wait(START_S) == 0, log.read_text()
+@dataclass(frozen=True)
+class Told:
+    """A page that Prefect tells of what happened, and what it was told."""
 
-    try:
-        start("server", "start", "--host", "127.0.0.1", "--port", url.rsplit(":", maxsplit=1)[-1], "--no-ui")
-        _wait_until(lambda: _answers(f"{url}/api/health"), START_S, log)
-        for pool in {deployment["work_pool"]["name"] for deployment in DEPLOYMENTS.values()}:
-            finish("work-pool", "create", pool, "--type", "process")
-        finish("deploy", "--all")
-        finish("automation", "create", "--from-json", _block("json"))
-        start("worker", "start", "--pool", "default-cpu", "--limit", "1")
-        yield Prefect(url, home, Api(f"{url}/api"), log)
-    finally:
-        for process in reversed(started):
-            _stop(process)
-        assert _end_stragglers(home) == []
+    url: str
+    messages: list[dict] = field(default_factory=list)
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    messages: list[dict] = []
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield Told(f"http://127.0.0.1:{server.server_port}/", messages)
+    server.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +191,7 @@ def settings(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
 def scored(prefect: Prefect, settings: dict) -> dict:
     """The first run of score-inbox on the photos: the flow run, and the counts of its artifact."""
     run = prefect.run("score-inbox", settings)
-    assert run["state"]["type"] == "COMPLETED", prefect.log.read_text()[-5000:]
+    assert run["state"]["type"] == "COMPLETED", prefect.up.said()
     return {"run": run, "counts": _counts(prefect.artifact("score"))}
 
 
@@ -200,23 +218,24 @@ def test_what_our_code_logs_is_on_the_runs_page(scored: dict, prefect: Prefect):
     wanted = {"logs": {"flow_run_id": {"any_": [scored["run"]["id"]]}}}
 
     def shown() -> bool:  # lines are sent in batches, the last ones after the run's end
-        lines = prefect.api.post("/logs/filter", wanted).raise_for_status().json()
+        lines = prefect.up.api().post("/logs/filter", wanted).raise_for_status().json()
         return any(line["name"] == "flows.steps" and "photos: 3 of 3" in line["message"] for line in lines)
 
-    _wait_until(shown, SERVICE_S, prefect.log)
+    prefect.up.wait_until(shown, SERVICE_S)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "hour"), [("score-inbox", "T02:00:00"), ("retrain-weekly", "T04:00:00")])
+@pytest.mark.parametrize(
+    ("name", "hour"), [("score-inbox", "T02:00:00"), ("retrain-weekly", "T04:00:00"), ("health", "T06:00:00")]
+)
 def test_the_next_runs_are_scheduled(name: str, hour: str, prefect: Prefect):
     """Seen red: with SQLAlchemy 2.1, Prefect 3.8.8's scheduler raises on each round, and no schedule ever runs."""
     wanted = {"deployments": {"name": {"any_": [name]}}, "flow_runs": {"state": {"name": {"any_": ["Scheduled"]}}}}
 
     def planned() -> list[str]:
-        runs = prefect.api.post("/flow_runs/filter", wanted).raise_for_status().json()
-        return [run["expected_start_time"] for run in runs if run["auto_scheduled"]]
+        return [run["expected_start_time"] for run in prefect.up.api().flow_runs(**wanted) if run["auto_scheduled"]]
 
-    _wait_until(lambda: bool(planned()), SERVICE_S, prefect.log)
+    prefect.up.wait_until(lambda: bool(planned()), SERVICE_S)
     assert [moment for moment in planned() if hour not in moment] == []
 
 
@@ -234,30 +253,114 @@ def test_a_second_run_does_no_work(scored: dict, prefect: Prefect, settings: dic
 
 @pytest.mark.slow
 def test_a_folder_that_is_missing_fails_the_run_with_the_reason(prefect: Prefect, settings: dict):
-    run = prefect.run("score-inbox", settings | {"folders": ["/nowhere/at-all"]})
+    run = prefect.run("score-inbox", settings | {"folders": ["/nowhere/at-all"]}, job_variables=AT_ONCE)
     assert run["state"]["type"] == "FAILED"
     assert "there is no such folder" in run["state"]["message"]
 
 
 @pytest.mark.slow
+def test_the_nightly_run_tries_again_before_it_fails(prefect: Prefect, settings: dict):
+    env = DEPLOYMENTS["score-inbox"]["work_pool"]["job_variables"]["env"]
+    soon = {"env": env | {"PREFECT_FLOWS_DEFAULT_RETRY_DELAY_SECONDS": "1"}}
+    run = prefect.run("score-inbox", settings | {"folders": ["/nowhere/yet"]}, job_variables=soon)
+    assert (run["state"]["type"], run["run_count"]) == ("FAILED", 3)
+
+
+@pytest.mark.slow
 def test_nothing_is_pickled_in_prefects_storage(scored: dict, prefect: Prefect, settings: dict):
     """Seen red: Prefect stores the exception of a flow that fails, unasked, and pickles it by default."""
-    failed = prefect.run("score-inbox", settings | {"folders": ["/nowhere/else"]})
+    failed = prefect.run("score-inbox", settings | {"folders": ["/nowhere/else"]}, job_variables=AT_ONCE)
     assert failed["state"]["type"] == "FAILED"
-    stored = [file.read_bytes() for file in (prefect.home / "storage").rglob("*") if file.is_file()]
+    stored = [file.read_bytes() for file in (prefect.up.home / "storage").rglob("*") if file.is_file()]
     assert [content for content in stored if not _is_json(content)] == []
 
 
 @pytest.mark.slow
 @each_deployment
 def test_relative_folders_are_those_of_the_place_where_it_was_deployed(name: str, prefect: Prefect):
-    [step] = prefect.api.deployment(name)["pull_steps"]
-    assert step == {"prefect.deployments.steps.set_working_directory": {"directory": str(REPOSITORY)}}
+    [step] = prefect.deployment(name)["pull_steps"]
+    assert step == {"prefect.deployments.steps.set_working_directory": {"directory": str(prefect.up.folder)}}
+
+
+@pytest.mark.slow
+@each_deployment
+def test_all_work_on_the_workspace_that_the_command_was_given(name: str, prefect: Prefect):
+    chosen = prefect.deployment(name)["parameters"]["settings"]
+    assert chosen["workspace"] == str(prefect.up.folder / "workspace")
+
+
+@pytest.mark.slow
+def test_the_inbox_is_the_one_that_the_command_was_given(prefect: Prefect):
+    assert prefect.deployment("score-inbox")["parameters"]["settings"]["folders"] == [str(prefect.up.folder / "inbox")]
+    assert (prefect.up.folder / "inbox").is_dir()
+
+
+@pytest.mark.slow
+@each_deployment
+def test_the_limit_of_one_is_shared_where_a_tag_says_so(name: str, prefect: Prefect):
+    deployment = prefect.deployment(name)
+    shared = SHARED_LIMITS & set(deployment["tags"])
+    limit = deployment["global_concurrency_limit"]
+    assert (limit["name"], limit["limit"]) == (next(iter(shared), f"deployment:{deployment['id']}"), 1)
+    assert (
+        deployment["concurrency_options"]["collision_strategy"]
+        == (DEPLOYMENTS[name]["concurrency_limit"]["collision_strategy"])
+    )
+
+
+@pytest.fixture
+def somebody_writes(prefect: Prefect) -> Iterator[Callable[[], None]]:
+    """The place of those that write is taken, as by a run; what it gives makes it free."""
+    slot = {"names": ["one-writer"], "slots": 1}
+    assert prefect.up.api().post("/v2/concurrency_limits/increment", slot).json(), "it was taken already"
+
+    def leave() -> None:
+        prefect.up.api().post("/v2/concurrency_limits/decrement", slot).raise_for_status()
+
+    yield leave
+    limit = prefect.up.api().get("/v2/concurrency_limits/one-writer")
+    if limit["active_slots"]:
+        leave()
+
+
+@pytest.mark.slow
+def test_a_writer_that_was_asked_for_waits_for_its_turn(
+    prefect: Prefect, settings: dict, somebody_writes: Callable[[], None]
+):
+    created = prefect.start("extract-folder", {"folders": settings["folders"], "workspace": settings["workspace"]})
+    path = f"/flow_runs/{created.json()['id']}"
+    prefect.up.wait_until(lambda: prefect.up.api().get(path)["state"]["name"] == "AwaitingConcurrencySlot")
+    somebody_writes()
+    prefect.up.wait_until(lambda: prefect.up.api().get(path)["state"]["type"] in FINAL)
+    assert prefect.up.api().get(path)["state"]["type"] == "COMPLETED"
+
+
+@pytest.mark.slow
+def test_a_nightly_run_leaves_its_work_to_the_next_while_another_writes(
+    prefect: Prefect, settings: dict, somebody_writes: Callable[[], None]
+):
+    assert prefect.run("score-inbox", settings)["state"]["type"] == "CANCELLED"
+
+
+@pytest.mark.slow
+def test_health_reports_but_touches_no_table_while_another_writes(
+    prefect: Prefect, settings: dict, scored: dict, somebody_writes: Callable[[], None]
+):
+    run = prefect.run("health", {"workspace": settings["workspace"]})
+    assert run["state"]["type"] == "COMPLETED", prefect.up.said()
+    assert "the tables were left as they are: another run is writing" in prefect.artifact("health")["data"]
+
+
+@pytest.mark.slow
+def test_prefects_own_page_is_there(prefect: Prefect):
+    answer = httpx.get(f"{prefect.url}/", timeout=30, follow_redirects=True)
+    assert answer.status_code == 200
+    assert "text/html" in answer.headers["content-type"]
 
 
 @pytest.mark.slow
 def test_the_form_of_a_run_shows_help_and_choices(prefect: Prefect):
-    schema = prefect.api.deployment("score-inbox")["parameter_openapi_schema"]
+    schema = prefect.deployment("score-inbox")["parameter_openapi_schema"]
     form = schema["definitions"]["ScoreSettings"]["properties"]
     assert form["detector"]["enum"] == ["haar", "centerface", "yunet"]
     assert [name for name, field in form.items() if not field.get("description")] == []
@@ -267,7 +370,7 @@ def test_the_form_of_a_run_shows_help_and_choices(prefect: Prefect):
 @each_deployment
 def test_a_misspelt_parameter_is_refused_before_any_work(name: str, prefect: Prefect):
     right = DEPLOYMENTS[name]["parameters"]["settings"]
-    refused = prefect.api.start(name, right | {"wrokspace": "x"})
+    refused = prefect.start(name, right | {"wrokspace": "x"})
     assert 400 <= refused.status_code < 500
     assert "wrokspace" in refused.text
 
@@ -283,23 +386,11 @@ def test_a_page_from_elsewhere_can_start_nothing(password: tuple[str, str] | Non
 
 @pytest.mark.slow
 def test_the_password_without_a_csrf_token_starts_nothing(prefect: Prefect):
-    assert prefect.api.http.post("/flows/", json={"name": "evil"}).status_code == 403
+    assert prefect.up.api().http.post("/flows/", json={"name": "evil"}).status_code == 403
 
 
-def _environment(home: Path, url: str) -> dict[str, str]:
-    """The settings that docs/prefect.md says to make, at this test's address, and nobody else's."""
-    lines = [line for line in _block("sh").splitlines() if line.startswith("PREFECT_")]
-    documented = dict(line.replace("http://127.0.0.1:4200", url).split("=", 1) for line in lines)
-    assert documented["PREFECT_API_AUTH_STRING"] == documented["PREFECT_SERVER_API_AUTH_STRING"] == PASSWORD
-    own = {"PREFECT_HOME": str(home), "PREFECT_WORKER_QUERY_SECONDS": "2"}
-    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | documented | own
-
-
-def _block(language: str) -> str:
-    """The first block of code in that language in docs/prefect.md."""
-    found = re.search(rf"```{language}\n(.*?)```", (REPOSITORY / "docs/prefect.md").read_text(), re.DOTALL)
-    assert found is not None
-    return found[1]
+def _flow(name: str) -> str:
+    return DEPLOYMENTS[name]["entrypoint"].rsplit(".", maxsplit=1)[-1]
 
 
 def _rows(settings: dict, table: str) -> pl.DataFrame:
@@ -308,16 +399,6 @@ def _rows(settings: dict, table: str) -> pl.DataFrame:
 
 def _counts(artifact: dict) -> dict[str, str]:
     return {row["what"]: row["count"] for row in json.loads(artifact["data"])}
-
-
-def _patiently(request: Callable[[], httpx.Response]) -> httpx.Response:
-    """Asks again where SQLite was locked, which the server answers with 503; Prefect's own client does the same."""
-    for _ in range(10):
-        answer = request()
-        if answer.status_code != 503:
-            break
-        time.sleep(1)
-    return answer
 
 
 def _is_json(content: bytes) -> bool:
@@ -335,49 +416,156 @@ def _package(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+# The service itself
 
 
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
+@pytest.mark.slow
+def test_only_this_machine_can_reach_it(prefect: Prefect):
+    found = prefect.up.listens_at()
+    assert {("127.0.0.1", prefect.up.port), ("127.0.0.1", prefect.up.review_port)} <= found
+    assert {address for address, _ in found} <= {"127.0.0.1", "::1"}
 
 
-def _wait_until(done: Callable[[], bool], limit_s: float, log: Path) -> None:
-    deadline = time.monotonic() + limit_s
-    while not done():
-        assert time.monotonic() < deadline, f"not done within {limit_s} s; the log ends:\n{log.read_text()[-5000:]}"
-        time.sleep(1)
+@pytest.mark.slow
+def test_it_speaks_to_nobody_else(scored: dict, prefect: Prefect):
+    """The server, the workers, a run and the review pages, whose makers like to know how they are used."""
+    assert httpx.get(f"http://127.0.0.1:{prefect.up.review_port}/", timeout=30).status_code == 200
+    assert prefect.strangers == []
 
 
-def _stop(process: subprocess.Popen) -> None:
-    """Asks the whole process group to end, then makes it."""
-    for signal_number in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, signal_number)
-            process.wait(STOP_S)
-        except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
-    process.wait(STOP_S)
+@pytest.mark.parametrize("address", ["http://faceline.example/", "https://faceline.example/"])
+def test_who_asks_for_another_machine_is_noticed(address: str, monkeypatch: pytest.MonkeyPatch):
+    with proxy() as (environment, strangers):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with contextlib.suppress(httpx.ProxyError):
+            httpx.get(address)
+    assert len(strangers) == 1
+    assert "faceline.example" in strangers[0]
 
 
-def _end_stragglers(home: Path) -> list[int]:
-    """Ends what still runs with this test's PREFECT_HOME (a worker gives each run a process group of its own), and
-    returns what that was. Linux only: elsewhere there is no /proc to look in."""
-    found = []
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if f"PREFECT_HOME={home}\0".encode() in environ.read_bytes():
-                found.append(int(environ.parent.name))
-        except (OSError, ValueError):
-            continue  # gone, or somebody else's
-    for process_id in found:
-        os.kill(process_id, signal.SIGKILL)
-    return found
+@pytest.mark.slow
+def test_the_review_pages_are_there(prefect: Prefect):
+    assert httpx.get(f"http://127.0.0.1:{prefect.up.review_port}/", timeout=30).status_code == 200
+
+
+@pytest.mark.slow
+def test_an_upload_that_no_review_page_sent_is_refused(prefect: Prefect):
+    """A foreign page can send a form, but neither read the cookie nor its token."""
+    url = f"http://127.0.0.1:{prefect.up.review_port}/_stcore/upload_file/session/file"
+    assert httpx.put(url, files={"file": b"a photo"}, timeout=30).status_code == 403
+
+
+@pytest.mark.slow
+def test_a_page_from_elsewhere_can_read_no_faces(prefect: Prefect):
+    """The review pages talk through a WebSocket, which no browser keeps a foreign page from opening."""
+    address = f"127.0.0.1:{prefect.up.review_port}"
+    with connect(f"ws://{address}/_stcore/stream", origin=Origin(f"http://{address}")):
+        pass
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws://{address}/_stcore/stream", origin=Origin("http://evil.example"))
+
+
+@pytest.mark.slow
+def test_nobody_else_can_read_what_it_keeps(prefect: Prefect):
+    kept = [prefect.up.home, *prefect.up.home.rglob("*")]
+    assert prefect.up.home / "prefect.db" in kept
+    assert prefect.up.home / "logs/server.log" in kept
+    assert [path for path in kept if path.exists() and path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.slow
+def test_a_second_start_finds_the_first(prefect: Prefect, tmp_path: Path):
+    log = tmp_path / "second.log"
+    with log.open("w") as output:
+        status = faceline(prefect.up.folder, "up", output=output).wait(RUN_S)
+    found = last_line(log)
+    assert (status, found["already_running"], found["pid"]) == (0, True, prefect.up.process.pid)
+    assert found["prefect"] == prefect.url
+    assert prefect.up.process.poll() is None
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken_is_named_with_one_that_is_free(prefect: Prefect, tmp_path: Path):
+    log = tmp_path / "up.log"
+    with log.open("w") as output:
+        status = faceline(tmp_path, "up", f"--port={prefect.up.port}", output=output).wait(RUN_S)
+    assert status == 1
+    assert f"port {prefect.up.port} of 127.0.0.1 is taken" in log.read_text()
+    assert "is free: give it with --port" in log.read_text()
+    assert not (tmp_path / "workspace/service/logs").exists()
+
+
+@pytest.mark.slow
+def test_deploying_again_changes_nothing(prefect: Prefect, tmp_path: Path):
+    before = {name: prefect.deployment(name) for name in DEPLOYMENTS}
+    automations = _automations(prefect)
+    assert [each["name"] for each in automations] == ["Faceline: a silent run has crashed"]
+    _deploy(prefect, tmp_path)
+    after = {name: prefect.deployment(name) for name in DEPLOYMENTS}
+    lasting = ("id", "parameters", "global_concurrency_limit", "concurrency_options", "work_pool_name", "pull_steps")
+    assert [[after[name][key] for key in lasting] for name in DEPLOYMENTS] == [
+        [before[name][key] for key in lasting] for name in DEPLOYMENTS
+    ]
+    assert _automations(prefect) == automations
+
+
+@pytest.mark.slow
+def test_a_failed_run_and_a_warning_are_told_through_the_block_that_was_set(
+    prefect: Prefect, told: Told, settings: dict, scored: dict, tmp_path: Path
+):
+    code = f"""
+from prefect.blocks.notifications import CustomWebhookNotificationBlock as Block
+message = {{"subject": "{{{{subject}}}}", "body": "{{{{body}}}}"}}
+Block(name="test", url="{told.url}", json_data=message).save("test", overwrite=True)
+"""
+    subprocess.run([sys.executable, "-P", "-c", code], env=_client(prefect), cwd=tmp_path, check=True)
+    _deploy(prefect, tmp_path, "--notify=custom-webhook/test")
+    failed = prefect.run("score-inbox", settings | {"folders": ["/nowhere/secret"]}, job_variables=AT_ONCE)
+    warned = prefect.run("health", {"workspace": settings["workspace"], "min_free_gb": 1e9})
+    assert (failed["state"]["type"], warned["state"]["type"]) == ("FAILED", "COMPLETED")
+    wanted = {("Faceline: score: Failed", failed["name"]), ("Faceline: health: warning", warned["name"])}
+
+    def heard() -> set[tuple[str, str]]:  # a message comes again when the server's database was locked just then
+        return {(each["subject"], each["body"].split(":")[0]) for each in told.messages}
+
+    prefect.up.wait_until(lambda: len(heard()) >= 2, SERVICE_S)
+    assert heard() == wanted
+    assert "secret" not in json.dumps(told.messages)
+
+
+@pytest.mark.slow
+def test_a_block_that_is_missing_is_refused_by_name(prefect: Prefect, tmp_path: Path):
+    status, said = _deployed(prefect, tmp_path, "--notify=slack-webhook/nobody")
+    assert status == 1
+    assert "there is no block slack-webhook/nobody" in said
+
+
+@pytest.mark.slow
+def test_health_leaves_its_report(prefect: Prefect, settings: dict, scored: dict):
+    run = prefect.run("health", {"workspace": settings["workspace"]})
+    assert run["state"]["type"] == "COMPLETED", prefect.up.said()
+    report = prefect.artifact("health")["data"]
+    assert "| not_an_image | 1 |" in report
+    assert "GB are free" in report
+
+
+def _client(prefect: Prefect) -> dict[str, str]:
+    """A shell after `set -a; . prefect.env`."""
+    return {"PATH": os.environ["PATH"], "PREFECT_HOME": str(prefect.up.folder / "shell")} | prefect.up.prefect_env()
+
+
+def _deployed(prefect: Prefect, tmp_path: Path, *options: str) -> tuple[int, str]:
+    log = tmp_path / "deploy.log"
+    with log.open("w") as output:
+        status = faceline(prefect.up.folder, "deploy", *options, output=output, **_client(prefect)).wait(RUN_S)
+    return status, log.read_text()
+
+
+def _deploy(prefect: Prefect, tmp_path: Path, *options: str) -> None:
+    status, said = _deployed(prefect, tmp_path, *options)
+    assert status == 0, said
+
+
+def _automations(prefect: Prefect) -> list[dict]:
+    return prefect.up.api().post("/automations/filter", {}).raise_for_status().json()

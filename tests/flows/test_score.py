@@ -11,10 +11,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from flows.extract import extract_folders
-from flows.score import score_folders
+from flows.extraction import extract_folders
+from flows.scoring import score_folders
 from flows.steps import threads
 from models.contract import BadModel
+from storage.registry import shipped
 from storage.settings import ExtractSettings, ScoreSettings
 from storage.workspace import BadWorkspace, existing_workspace, open_workspace
 from tasks.folder import BadFolder
@@ -89,6 +90,7 @@ def test_every_failed_file_has_a_reason(photos: Path, tmp_path: Path, model_file
     assert failed["detail"].null_count() == 0
 
 
+@pytest.mark.slow
 def test_each_face_is_scored_once_though_its_photo_stands_at_two_paths(
     photos: Path, tmp_path: Path, model_file: Path
 ) -> None:
@@ -107,6 +109,7 @@ def test_a_second_run_does_no_work(photos: Path, tmp_path: Path, model_file: Pat
     assert all(rows.equals(table(tmp_path / "work", name)) for name, rows in before.items())
 
 
+@pytest.mark.slow
 def test_a_renamed_photo_is_not_decoded_again(photos: Path, tmp_path: Path, model_file: Path) -> None:
     score(photos, tmp_path / "work", model_file)
     (photos / "inner" / "collins.png").rename(photos / "moved.png")
@@ -116,12 +119,14 @@ def test_a_renamed_photo_is_not_decoded_again(photos: Path, tmp_path: Path, mode
     assert moved["face_count"].to_list() == [1]
 
 
+@pytest.mark.slow
 def test_a_changed_photo_is_done_again(photos: Path, tmp_path: Path, model_file: Path, collins: Path) -> None:
     score(photos, tmp_path / "work", model_file)
     Image.open(collins).convert("RGB").resize((300, 300)).save(photos / "hopper.jpg")
     assert score(photos, tmp_path / "work", model_file)["faces"] == 1
 
 
+@pytest.mark.slow
 def test_faces_that_were_extracted_before_are_scored_from_their_crops(
     photos: Path, tmp_path: Path, model_file: Path
 ) -> None:
@@ -131,6 +136,7 @@ def test_faces_that_were_extracted_before_are_scored_from_their_crops(
     assert (counts["read"], counts["rescored"]) == (0, 2)
 
 
+@pytest.mark.slow
 def test_chunks_do_not_change_the_rows(photos: Path, tmp_path: Path, model_file: Path) -> None:
     columns = ["file_hash", "face_index", "fingerprint", "model_hash", "age", "female", "quality"]
     score(photos, tmp_path / "one", model_file)
@@ -139,12 +145,14 @@ def test_chunks_do_not_change_the_rows(photos: Path, tmp_path: Path, model_file:
     assert one.equals(many)
 
 
+@pytest.mark.slow
 def test_crops_can_be_left_out(photos: Path, tmp_path: Path, model_file: Path) -> None:
     score(photos, tmp_path / "work", model_file, keep_crops=False)
     assert table(tmp_path / "work", "faces")["crop"].null_count() == 2
     assert len(table(tmp_path / "work", "scores")) == 2
 
 
+@pytest.mark.slow
 def test_the_workspace_inside_the_folder_is_not_scored(photos: Path, model_file: Path) -> None:
     first = score(photos, photos / "work", model_file)
     assert score(photos, photos / "work", model_file)["files"] == first["files"]
@@ -189,6 +197,17 @@ def test_every_row_tells_the_model_and_the_provider_that_ran(photos: Path, tmp_p
     assert set(scores["provider"]) == {"CPUExecutionProvider"}
 
 
+@pytest.mark.slow
+def test_scores_of_the_fast_model_stand_beside_those_of_the_other(photos: Path, tmp_path: Path) -> None:
+    for name in ("pretrained", "fast"):
+        score(photos, tmp_path / "workspace", Path(name))
+    rows = table(tmp_path / "workspace", "scores")
+    hashes = {name: shipped(name).model_hash for name in ("pretrained", "fast")}
+    assert dict(rows.select("model_version", "model_hash").unique().iter_rows()) == hashes
+    assert rows["model_version"].value_counts()["count"].n_unique() == 1
+
+
+@pytest.mark.slow
 def test_scoring_never_imports_tensorflow(photos: Path, tmp_path: Path, model_file: Path) -> None:
     arguments = ["score", str(photos), "--workspace", str(tmp_path / "work"), "--model", str(model_file)]
     code = (

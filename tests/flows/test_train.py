@@ -15,8 +15,10 @@ import pytest
 from flows.cli import run
 from flows.demo import make_photos
 from models.session import OnnxModel
-from storage.registry import champion
+from storage.registry import champion, find
 from storage.workspace import existing_workspace
+from tasks.dataset import gather
+from tests.alone import run_alone
 
 pytestmark = pytest.mark.slow
 QUICK = ("--epochs", "2", "--batch", "8", "--copies", "1")
@@ -47,22 +49,58 @@ def test_a_run_leaves_all_that_is_needed_to_judge_and_export_it(
     folder = Path(labelled) / "runs" / last_line(capsys)["run"]
     assert {file.name for file in folder.iterdir()} >= {
         "settings.json", "history.parquet", "curves.png", "ages-val.png", "metrics.json", "network.weights.h5",
+        "trained_on.parquet",
     }  # fmt: skip
     assert run(["export", folder.name, "--workspace", labelled]) == 0
     version = last_line(capsys)["version"]
-    content = (Path(labelled) / "registry" / version / "model.onnx").read_bytes()
-    assert OnnxModel(content, version, "cpu").about.targets == targets
+    registered = Path(labelled) / "registry" / version
+    assert OnnxModel((registered / "model.onnx").read_bytes(), version, "cpu").about.targets == targets
+    assert "On worse pictures" in (registered / "card.md").read_text()
+    faces = {side: len(rows) for side, rows in sides_of(labelled).items()}
+    assert len(pl.read_parquet(registered / "trained_on.parquet")) == faces["train"] + faces["val"]
 
 
-def test_the_first_model_is_champion_and_a_worse_one_stays_out(labelled: str, capsys: pytest.CaptureFixture) -> None:
-    first = champion(existing_workspace(labelled))
-    assert first is not None
-    assert run(["train", "--workspace", labelled, "--epochs", "1", "--block-rate", "1e-9", "--head-rate", "1e-9"]) == 0
-    assert run(["export", "latest", "--workspace", labelled]) == 0
-    untrained = last_line(capsys)["version"]
-    assert run(["models", "promote", untrained, "--workspace", labelled]) == 1
-    assert champion(existing_workspace(labelled)) == first
-    assert run(["models", "promote", untrained, "--force", "a test", "--workspace", labelled]) == 0
+def test_a_fast_model_is_made_from_a_whole_one_and_scores(
+    labelled: str, hopper: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(["train", "--workspace", labelled, "--network", "fast", *QUICK]) == 0
+    assert last_line(capsys)["val_age_mae"] < 9  # years: the shipped model's answers are in it from the start
+    assert run(["export", "latest", "--workspace", labelled, "--robustness-faces", "0"]) == 0
+    exported = last_line(capsys)
+    assert exported["size_bytes"] < 6_500_000
+    assert run(["predict", str(hopper), "--model", exported["version"], "--workspace", labelled]) == 0
+    [face] = json.loads(capsys.readouterr().out.splitlines()[0])["faces"]
+    assert face["age_low"] <= face["age"] <= face["age_high"]
+
+
+def sides_of(workspace: str) -> dict[str, pl.DataFrame]:
+    rows = gather(existing_workspace(workspace), 32).rows
+    return {str(side): part for (side,), part in rows.group_by("side")}
+
+
+def test_equal_runs_give_equal_figures(labelled: str, capsys: pytest.CaptureFixture) -> None:
+    results = []
+    for _ in range(2):
+        assert run(["train", "--workspace", labelled, *QUICK]) == 0
+        results.append(last_line(capsys))
+    assert results[0]["run"] != results[1]["run"]
+    assert results[0]["val_age_mae"] == pytest.approx(results[1]["val_age_mae"], abs=1e-3)  # years
+
+
+def test_a_retraining_reports_first_and_a_worse_model_stays_out(
+    labelled: str, shared: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert champion(existing_workspace(labelled)) is None  # so it's the shipped model
+    imagenet = str(shared / "weights/vgg16_imagenet_notop.weights.h5")
+    rates = ["--epochs", "1", "--block-rate", "1e-9", "--head-rate", "1e-9", "--robustness-faces", "0"]
+    assert run(["retrain", "--workspace", labelled, "--trunk", imagenet, "--licence", "Ours.", *rates]) == 0
+    untrained = last_line(capsys)
+    assert untrained["champion"] == "pretrained"
+    assert untrained["why"].startswith("kept: of the new model, its age MAE is worse")
+    assert Path(untrained["report"]).exists()
+    assert "Licence: Ours." in find(existing_workspace(labelled), untrained["version"]).card()
+    assert champion(existing_workspace(labelled)) is None
+    assert run(["models", "promote", untrained["version"], "--force", "a test", "--workspace", labelled]) == 0
 
 
 def test_a_killed_run_goes_on_where_it_was(labelled: str, capsys: pytest.CaptureFixture) -> None:
@@ -93,9 +131,11 @@ def test_a_gpu_that_is_not_there_is_refused(labelled: str, capsys: pytest.Captur
     assert "sees no GPU" in capsys.readouterr().err
 
 
-def test_the_demo_goes_the_whole_way(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert run(["demo", "--folder", str(tmp_path / "demo")]) == 0
-    result = last_line(capsys)
+def test_the_demo_goes_the_whole_way_and_speaks_to_nobody(tmp_path: Path) -> None:
+    """Extraction, training, export and scoring, on a machine without a network."""
+    done = run_alone(tmp_path, "-m", "flows.cli", "demo", "--folder", str(tmp_path / "demo"))
+    assert (done.status, done.unsent) == (0, 0)
+    result = json.loads(done.output.strip().splitlines()[-1])
     assert result["extracted"]["files"] == len(list((tmp_path / "demo" / "photos").iterdir()))
     assert result["scored"]["rescored"] == result["extracted"]["faces"]
 

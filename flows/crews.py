@@ -1,0 +1,152 @@
+"""Who does a stage's steps: threads of this process, or the workers of a Dask or Ray cluster that runs already; each
+way with Prefect or without. With Prefect, a step is a Prefect task too (prefect-dask and prefect-ray), and the workers
+must reach Prefect's server; without, the command line needs none."""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from flows.steps import Crew, Future, threads
+from storage.refusal import Refusal
+from storage.settings import PhotoSettings
+from tasks.outpost import do
+
+logger = logging.getLogger(__name__)
+_STEPS_A_SLOT = 3  # in flight: one that runs, one that waits at the worker, one whose rows wait for their turn
+Submit = Callable[[Callable[[], Any], str], Future[Any]]
+
+
+class NoCluster(Refusal):
+    """The cluster can't be reached, or lost a step for good; the message says what to do."""
+
+
+@contextmanager
+def crew_of(settings: PhotoSettings, *, as_tasks: bool) -> Iterator[Crew]:
+    """Each step as a Prefect task, in a flow, or without Prefect. Raises NoCluster."""
+    if settings.runner != "embedded":
+        with _cluster(settings) as cluster:
+            submit = cluster.submit_task if as_tasks else cluster.submit
+            yield Crew(submit, _STEPS_A_SLOT * cluster.slots, cluster.cores)
+    elif as_tasks:
+        from flows.stage import prefect_task
+
+        yield Crew(prefect_task)
+    else:
+        with threads() as crew:
+            yield crew
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    """A connection to a cluster."""
+
+    submit: Submit
+    submit_task: Submit  # as a Prefect task
+    slots: int  # steps that it runs at a time
+    cores: int  # that a worker may use
+
+
+def _cluster(settings: PhotoSettings) -> AbstractContextManager[_Cluster]:
+    return _dask(settings) if settings.runner == "dask" else _ray(settings)
+
+
+@contextmanager
+def _dask(settings: PhotoSettings) -> Iterator[_Cluster]:
+    """A slot is a thread of a worker; the threads of a worker share its decoders and its model."""
+    try:
+        from prefect_dask import DaskTaskRunner
+
+        from flows.stage import as_task
+    except ImportError as error:
+        raise NoCluster("--runner dask needs prefect-dask: pip install 'faceline[dask]'") from error
+    with DaskTaskRunner(address=settings.address) as runner:
+        try:
+            client: Any = runner.client
+            sizes = client.nthreads()
+        except OSError as error:
+            raise NoCluster(f"{settings.address}: no Dask scheduler answers there: {error}") from error
+        if not sizes:
+            raise NoCluster(f"{settings.address}: this Dask cluster has no worker; start some first")
+        yield _Cluster(
+            lambda step, name: _DaskStep(client.submit(step, pure=False)),
+            lambda step, name: runner.submit(as_task(step, name), parameters={}),
+            slots=sum(sizes.values()),
+            cores=settings.workers or min(sizes.values()),
+        )
+
+
+class _DaskStep:
+    """A step on its way, whose loss is told in our words."""
+
+    def __init__(self, future: Any) -> None:
+        self._future = future
+
+    def result(self) -> Any:
+        from distributed import KilledWorker
+
+        try:
+            return self._future.result()
+        except KilledWorker as error:
+            raise NoCluster(f"{_LOST}: {error}") from error
+        except (CancelledError, OSError) as error:
+            raise NoCluster(f"the Dask cluster went away; what was committed stays, run this again: {error}") from error
+
+
+_LOST = "a chunk lost its worker again and again; give workers more memory, or use a smaller --chunk-files"
+
+
+@contextmanager
+def _ray(settings: PhotoSettings) -> Iterator[_Cluster]:
+    """A slot is as many CPUs as a step has decoders, and a GPU where one is asked for."""
+    try:
+        import ray
+        from prefect_ray import RayTaskRunner
+        from prefect_ray.context import remote_options
+
+        from flows.stage import as_task
+    except ImportError as error:
+        raise NoCluster("--runner ray needs prefect-ray: pip install 'faceline[ray]'") from error
+    cores = settings.workers or 1
+    needs: dict[str, Any] = {"num_cpus": cores}
+    if getattr(settings, "device", "cpu") == "cuda":
+        needs["num_gpus"] = 1
+    runner = RayTaskRunner(address=settings.address)
+    try:
+        runner.__enter__()
+    except (OSError, RuntimeError) as error:
+        raise NoCluster(f"{settings.address}: no Ray cluster answers there: {error}") from error
+    try:
+        there = ray.cluster_resources()
+        slots = int(min(there.get("CPU", 0) / cores, there.get("GPU", 0) if "num_gpus" in needs else float("inf")))
+        if not slots:
+            raise NoCluster(f"{settings.address}: this Ray cluster has no room for a step that needs {needs}")
+        remote = ray.remote(**needs)(do)
+
+        def submit_task(step: Callable[[], Any], name: str) -> Future[Any]:
+            with remote_options(**needs):
+                return runner.submit(as_task(step, name), parameters={})
+
+        yield _Cluster(lambda step, name: _RayStep(remote.remote(step)), submit_task, slots, cores)
+    finally:
+        runner.__exit__(None, None, None)
+
+
+class _RayStep:
+    """A step on its way, whose loss is told in our words."""
+
+    def __init__(self, reference: Any) -> None:
+        self._reference = reference
+
+    def result(self) -> Any:
+        import ray
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            return ray.get(self._reference)
+        except RayTaskError as error:
+            raise error.cause from error
+        except (RayError, OSError) as error:
+            raise NoCluster(f"{_LOST}: {error}") from error
