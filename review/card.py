@@ -4,15 +4,17 @@ from typing import Any
 
 import streamlit as st
 
+from review.links import photo_link
+from review.visit import Visit
 from review.words import gender_colour, gender_share, gender_words, interval_words, plain, short_path, verdict_words
-from storage.reviews import Reviews
+from storage.reviews import Reviews, Shown
 from storage.schemas import LONGEST_LIFE_YEARS
 
 _ANSWERS = {"right": "The estimate is right", "corrected": "It is wrong", "not_a_face": "This is not a face"}
 _VERDICT_ICONS = {"right": ":material/check:", "corrected": ":material/edit:", "not_a_face": ":material/block:"}
 
 
-def face_card(face: dict[str, Any], reviews: Reviews | None, reviewer: str) -> None:
+def face_card(face: dict[str, Any], visit: Visit) -> None:
     """`face` is a row of queries.faces_page, with its crop."""
     if face["crop"] is None:
         st.caption("The crop was not kept.")
@@ -28,9 +30,11 @@ def face_card(face: dict[str, Any], reviews: Reviews | None, reviewer: str) -> N
         if face["verdict"] is not None:
             said = verdict_words(face["verdict"], face["review_age"], face["review_gender"])
             st.badge(said, icon=_VERDICT_ICONS[face["verdict"]], color="blue")
-        st.caption(plain(short_path(face["path"])), wrap=False)
-    if reviews is not None:
-        _review(face, reviews, reviewer)
+        if face["path"] is not None:
+            st.caption(plain(short_path(face["path"])), wrap=False)
+    photo_link(face["file_hash"], "Photo")
+    if visit.writes_to is not None:
+        _review(face, visit.writes_to, visit.reviewer)
 
 
 def _save(
@@ -42,7 +46,9 @@ def _save(
         verdict = "corrected"
     if verdict != "corrected":
         age, gender = None, None
-    reviews.add((face["file_hash"], face["face_index"]), verdict, reviewer, age=age, gender=gender)
+    more_probable = None if face["female"] is None else "female" if face["female"] >= 0.5 else "male"
+    shown = Shown(None, face["age"], more_probable, face["model_version"])
+    reviews.add((face["file_hash"], face["face_index"]), verdict, reviewer, age=age, gender=gender, shown=shown)
 
 
 def _review(face: dict[str, Any], reviews: Reviews, reviewer: str) -> None:
@@ -59,7 +65,7 @@ def _review(face: dict[str, Any], reviews: Reviews, reviewer: str) -> None:
                 "Age in years, if you know", 0, LONGEST_LIFE_YEARS, value=None, placeholder="unknown", key=f"age-{key}"
             )
             gender = st.segmented_control("Gender, if you know", ("female", "male"), key=f"gender-{key}")
-            if st.form_submit_button("Save", type="primary", disabled=not reviewer, width="stretch"):
+            if st.form_submit_button("Save", disabled=not reviewer, width="stretch"):
                 _save(reviews, face, reviewer, verdict, (age, gender))
                 st.rerun()
         if face["verdict"] is not None and st.button("Withdraw the review", disabled=not reviewer, key=f"undo-{key}"):

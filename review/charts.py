@@ -1,10 +1,13 @@
 """The pages' charts. Their colours keep a contrast of 3:1 on the light and the dark background alike."""
 
+from datetime import timedelta
+
 import altair as alt
 import polars as pl
 
 GENDER_COLOURS = {"female": "#8465d8", "male": "#128a75", "uncertain": "#7f8894", "not judged": "#5c7cfa"}
 LINE_COLOURS = {"training": "#5c7cfa", "validation": "#c9701f"}
+KIND_COLOURS = ("#5c7cfa", "#c9701f", "#128a75", "#c2578f", "#8465d8", "#7f8894")
 _BAND_YEARS = 5
 _HEIGHT = 270  # pixels, with axes and legend
 
@@ -36,6 +39,47 @@ def age_histogram(ages: pl.DataFrame) -> alt.Chart:
     )
 
 
+def arrivals_chart(rows: pl.DataFrame, by: str) -> alt.Chart:
+    """Files a day, stacked `by` a column of names; where there are many of them, the rarer ones as one."""
+    most = rows.group_by(by).agg(pl.col("files").sum()).sort("files", by, descending=[True, False])[by].to_list()
+    if len(most) > len(KIND_COLOURS):
+        most = most[: len(KIND_COLOURS) - 1]
+    names = pl.when(pl.col(by).is_in(most)).then(pl.col(by)).otherwise(pl.lit("others"))
+    shown = rows.group_by("day", names.alias(by)).agg(pl.col("files").cast(pl.Int64).sum()).sort("day", by)
+    domain = [name for name in [*most, "others"] if name in set(shown[by])]
+    colours = alt.Scale(domain=domain, range=list(KIND_COLOURS[: len(domain)]))
+    legend = alt.Legend(title=None, orient="top", labelLimit=260, columns=2)
+    return (
+        alt.Chart(shown)
+        .mark_bar()
+        .encode(
+            x=alt.X(
+                "yearmonthdate(day):T",
+                title=None,
+                scale=_days(shown),
+                axis=alt.Axis(grid=False, tickCount=8, format="%d %b"),
+            ),
+            y=alt.Y("files:Q", title="files", axis=alt.Axis(tickMinStep=1, tickCount=4, format="~s")),
+            color=alt.Color(f"{by}:N", scale=colours, legend=legend),
+            tooltip=[alt.Tooltip("day:T", format="%Y-%m-%d"), f"{by}:N", "files:Q"],
+        )
+        .properties(height=_HEIGHT)
+    )
+
+
+def error_chart(weeks: pl.DataFrame) -> alt.LayerChart:
+    """A figure by week with its interval, as live_error_by_week gives it."""
+    base = alt.Chart(weeks).encode(x=alt.X("week:T", title=None, axis=alt.Axis(grid=False)))
+    zero = alt.Scale(zero=True)
+    bars = base.mark_rule(color=LINE_COLOURS["training"], strokeWidth=2).encode(
+        y=alt.Y("low:Q", title="age error, years", scale=zero), y2="high:Q"
+    )
+    points = base.mark_point(color=LINE_COLOURS["training"], filled=True, size=60, opacity=1).encode(
+        y="value:Q", tooltip=["week:T", alt.Tooltip("value:Q", format=".1f"), "faces:Q"]
+    )
+    return alt.LayerChart(layer=[bars, points]).properties(height=_HEIGHT)
+
+
 def epochs_chart(history: pl.DataFrame, columns: dict[str, str], number_format: str) -> alt.LayerChart:
     """Lines over the epochs. `columns`: which of the history's columns is the training's or the validation's;
     `number_format` is d3's."""
@@ -57,6 +101,14 @@ def epochs_chart(history: pl.DataFrame, columns: dict[str, str], number_format: 
     )
     chart = alt.LayerChart(layer=[base.mark_line(strokeWidth=2.4), base.mark_point(size=50, filled=True, opacity=1)])
     return chart.properties(height=_HEIGHT)
+
+
+def _days(shown: pl.DataFrame) -> alt.Scale:
+    """From the first day to the last, but two weeks at the least: a single day would fill the whole width."""
+    last = max(shown["day"])
+    first = min([*shown["day"], last - timedelta(days=13)])
+    ends = [alt.DateTime(year=end.year, month=end.month, date=end.day) for end in (first, last + timedelta(days=1))]
+    return alt.Scale(domain=ends)
 
 
 def _in_bands(ages: pl.DataFrame) -> pl.DataFrame:

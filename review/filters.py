@@ -1,14 +1,18 @@
 """The gallery's filters, in the sidebar. Each is bound to the page's address under its key, so that a link shows a
 colleague the same faces; a value at its default leaves the address."""
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import polars as pl
 import streamlit as st
 
 from storage import queries
 from storage.queries import FaceFilter
-from storage.schemas import LONGEST_LIFE_YEARS
+from storage.schemas import LONGEST_LIFE_YEARS, SMALLEST_JUDGED_SIDE
 from storage.workspace import Workspace
 
+Option = TypeVar("Option", bound=str)
 YEARS = (0, LONGEST_LIFE_YEARS)
 SHARE = (0.0, 1.0)
 _DEFAULTS = {
@@ -16,6 +20,7 @@ _DEFAULTS = {
     "gender": list(queries.GENDERS),
     "interval": YEARS,
     "quality": SHARE,
+    "face_size": "all",
     "folder": "",
     "path": "",
     "review": "all",
@@ -25,13 +30,14 @@ _DEFAULTS = {
 
 def face_filter(workspace: Workspace, models: pl.DataFrame) -> FaceFilter:
     """What the person chose; `models` is queries.scored_models."""
-    st.subheader("Filters", anchor=False)
+    st.header("Filters", anchor=False)
     return FaceFilter(
         model_hash=_model(models),
         ages=_years("Estimated age, years", "age", "The model's estimate."),
         genders=_genders(),
         widths=_years("Width of the 90 % interval, years", "interval", "Wide: the model is unsure of the age."),
         qualities=_quality(),
+        size=_face_size(),
         source=_folder(workspace) or None,
         path_part=_path_part(),
         review=_review(),
@@ -76,8 +82,13 @@ def _quality() -> tuple[float, float]:
         key="quality",
         on_change=to_page_one,
         bind="query-params",
-        help="The least of sharpness, size and the detector's score. Low says: look at it yourself.",
+        help="From 0 to 1, from the crop alone: low says blurred, tiny or no face. Look at it yourself.",
     )
+
+
+def _face_size() -> queries.FaceSize:
+    about = f"Too small to judge: under {SMALLEST_JUDGED_SIDE} pixels. The estimate is much worse there."
+    return _one_of("Size of the face", ("all", "large enough", "too small"), "face_size", about)
 
 
 def _genders() -> tuple[str, ...]:
@@ -110,13 +121,19 @@ def _path_part() -> str:
 
 
 def _review() -> queries.ReviewState:
+    return _one_of("Reviews", ("all", "unreviewed", "reviewed"), "review")
+
+
+def _one_of(label: str, options: Sequence[Option], key: str, about: str | None = None) -> Option:
+    """The first of the options until another is chosen."""
     return st.segmented_control(
-        "Reviews",
-        ("all", "unreviewed", "reviewed"),
-        default="all",
+        label,
+        options,
+        default=options[0],
         required=True,
-        key="review",
+        key=key,
         on_change=to_page_one,
         bind="query-params",
         width="stretch",
+        help=about,
     )

@@ -1,78 +1,46 @@
-"""What the pages hold open between runs: the reviews, models by their hash, and the processes that read photos.
+"""What all sessions of the server share: the reviews, and what the queues of the page Review need."""
 
-Streamlit runs a page anew at each click; loading VGG16 takes about half a second and starting the processes two."""
-
-from contextlib import ExitStack
-from dataclasses import dataclass
+from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import timedelta
 
 import streamlit as st
 
-from models.session import OnnxModel
-from storage.registry import UnknownModel, Version, champion, find, pretrained, versions
-from storage.reviews import Reviews, open_reviews
-from storage.settings import FaceMode
-from storage.workspace import BadWorkspace, Workspace
-from tasks.predict import photo_readers
-from tasks.read import Ask, Looked
-from tasks.spread import Spread
+from review.face_queue import Claims
+from storage.reviews import Reviews, reviews_of
+from storage.workspace import Workspace, now
+from tasks.drift import Week, drift_since
 
-_PHOTO_PROCESSES = 2  # a page waits for a few photos, not for a folder
+_KEPT_S = 600  # for how long the week is looked at once: it is a second's work with a million scores
 
 
-@dataclass(frozen=True)
-class Readers:
-    """Processes that read photos, and what ends them."""
-
-    photos: Spread[Ask, Looked]
-    ending: ExitStack
+def shared_reviews(workspace: Workspace) -> Reviews | None:
+    """None where reviews have no place to go: a workspace in an object store, without a database. Raises
+    BadWorkspace."""
+    return _reviews(str(workspace.root), workspace)
 
 
-def reviews_of(workspace: Workspace) -> Reviews | None:
-    """None where reviews have no place to go: a workspace in an object store, without a database."""
-    try:
-        return _reviews(str(workspace.root), workspace)
-    except BadWorkspace:
-        return None
+@st.cache_resource
+def background() -> Executor:
+    """Threads that read the next faces of the queues."""
+    return ThreadPoolExecutor(max_workers=2, thread_name_prefix="queue")
 
 
-def model_choices(workspace: Workspace) -> dict[str, str]:
-    """Names that `model_named` takes, with what to call them; empty where there is no model at all."""
-    best = champion(workspace)
-    choices = {"champion": f"champion ({best.name})"} if best else {}
-    if _shipped() is not None:
-        choices["pretrained"] = "pretrained (shipped with Faceline)"
-    return choices | {version.name: version.name for version in reversed(versions(workspace))}
+@st.cache_resource
+def claims_of(root: str) -> Claims:
+    """Which faces of the workspace at `root` are being looked at."""
+    return Claims()
 
 
-def model_named(workspace: Workspace, name: str) -> OnnxModel:
-    """Raises UnknownModel and BadModel."""
-    version = find(workspace, name)
-    return _model(version.model_hash, version)
+def week_of(workspace: Workspace) -> Week:
+    """How the last seven days' faces compare with those before."""
+    return _week(str(workspace.root), workspace)
 
 
-def readers_for(model: OnnxModel, faces: FaceMode) -> Spread[Ask, Looked]:
-    """Raises NoDetector."""
-    return _readers(model.hash, faces, model).photos
+@st.cache_resource(ttl=_KEPT_S, max_entries=4, show_spinner=False)
+def _week(root: str, _workspace: Workspace) -> Week:
+    return drift_since(_workspace, now() - timedelta(days=7))
 
 
 @st.cache_resource(max_entries=4)
-def _reviews(root: str, _workspace: Workspace) -> Reviews:
-    return open_reviews(_workspace)
-
-
-@st.cache_resource(max_entries=2, show_spinner="Loading the model")
-def _model(model_hash: str, _version: Version) -> OnnxModel:
-    return OnnxModel(_version.model_bytes(), _version.name, "auto")
-
-
-@st.cache_resource(max_entries=2, show_spinner="Starting", on_release=lambda readers: readers.ending.close())
-def _readers(model_hash: str, faces: FaceMode, _model: OnnxModel) -> Readers:
-    ending = ExitStack()
-    return Readers(ending.enter_context(photo_readers(_model, faces, workers=_PHOTO_PROCESSES)), ending)
-
-
-def _shipped() -> Version | None:
-    try:
-        return pretrained()
-    except UnknownModel:
-        return None
+def _reviews(root: str, _workspace: Workspace) -> Reviews | None:
+    return reviews_of(_workspace)

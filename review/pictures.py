@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from review.words import gender_colour, gender_line
+from review.words import Colour, gender_colour, gender_line
 from tasks.decode import Photo
-from tasks.predict import Judged
+from tasks.detect import Box
 
 CANVAS_SIDE = 1280  # pixels; what a page shows at most
 _SMALLEST_CANVAS = 720
@@ -48,21 +48,44 @@ class Label:
     colour: tuple[int, int, int]
 
 
-def with_faces(photo: Photo, faces: Sequence[Judged]) -> Image.Image:
-    """The upright photo with a box and a label for each face. Boxes are in pixels of the full-size photo."""
+@dataclass(frozen=True)
+class Mark:
+    """A face on a photo: its box in pixels of the full-size photo, what is written at it where there is room, and
+    what where there is little."""
+
+    box: Box
+    lines: tuple[str, ...]
+    short: str
+    colour: Colour
+
+
+def judged_mark(
+    box: Box, age: float | None, age_low: float | None, age_high: float | None, female: float | None
+) -> Mark:
+    """What a model says of the face; ages are None where none has judged it."""
+    if age is None:
+        return Mark(box, (), "", "gray")
+    gender = () if female is None else (gender_line(female),)
+    lines = (f"{age:.0f} years ({age_low:.0f}-{age_high:.0f})", *gender)
+    return Mark(box, lines, f"{age:.0f}", gender_colour(female))
+
+
+def with_faces(photo: Photo, faces: Sequence[Mark]) -> Image.Image:
+    """The upright photo with a box for each face, and what there is to say of it."""
     picture = Image.fromarray(photo.pixels)
     longer = max(picture.size)
     factor = min(max(longer, _SMALLEST_CANVAS), CANVAS_SIDE) / longer
     size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
     canvas = picture.resize(size, Image.Resampling.LANCZOS)
-    boxes = [_area(face, photo.scale * factor) for face in faces]
+    boxes = [_area(face.box, photo.scale * factor) for face in faces]
     draw, stroke = ImageDraw.Draw(canvas), max(3, round(max(size) / 260))
     for face, box in zip(faces, boxes, strict=True):
-        _frame(draw, box, stroke, _COLOURS[gender_colour(face.female)])
+        _frame(draw, box, stroke, _COLOURS[face.colour])
     taken = list(boxes)
     for number, (face, box) in enumerate(zip(faces, boxes, strict=True), 1):
         label = _label_of(face, number if len(faces) > 1 else None, box, max(size))
-        taken.append(_write(canvas, label, box, taken))
+        if label.lines:
+            taken.append(_write(canvas, label, box, taken))
     return canvas
 
 
@@ -87,9 +110,9 @@ def label_area(box: Area, size: tuple[float, float], canvas: tuple[int, int], ta
     return min(areas, key=lambda area: sum(area.overlap(other) for other in taken))
 
 
-def _area(face: Judged, factor: float) -> Area:
-    box = face.box.scaled(factor)
-    return Area(box.x, box.y, box.x + box.width, box.y + box.height)
+def _area(box: Box, factor: float) -> Area:
+    scaled = box.scaled(factor)
+    return Area(scaled.x, scaled.y, scaled.x + scaled.width, scaled.y + scaled.height)
 
 
 def _frame(draw: ImageDraw.ImageDraw, box: Area, stroke: int, colour: tuple[int, int, int]) -> None:
@@ -98,18 +121,16 @@ def _frame(draw: ImageDraw.ImageDraw, box: Area, stroke: int, colour: tuple[int,
     draw.rectangle([box.left, box.top, box.right, box.bottom], None, colour, stroke)
 
 
-def _label_of(face: Judged, number: int | None, box: Area, longer: int) -> Label:
-    """Letters follow the box, within what a page can show; in a crowd, small faces get the age alone."""
+def _label_of(face: Mark, number: int | None, box: Area, longer: int) -> Label:
+    """Letters follow the box, within what a page can show; in a crowd, small faces get the short form."""
     width = box.right - box.left
     letters = min(longer / 30, max(longer / 62, width / 6))
-    before = "" if number is None else f"{number}: "
-    colour = _COLOURS[gender_colour(face.female)]
-    if number is not None and width < 4 * letters:
-        return Label((f"{before}{face.age:.0f}",), letters, colour)
-    lines = [f"{before}{face.age:.0f} years ({face.age_low:.0f}-{face.age_high:.0f})"]
-    if face.female is not None:
-        lines.append(gender_line(face.female))
-    return Label(tuple(lines), letters, colour)
+    colour = _COLOURS[face.colour]
+    if number is None:
+        return Label(face.lines, letters, colour)
+    if not face.lines or width < 4 * letters:
+        return Label((f"{number}: {face.short}" if face.short else f"{number}",), letters, colour)
+    return Label((f"{number}: {face.lines[0]}", *face.lines[1:]), letters, colour)
 
 
 def _write(canvas: Image.Image, label: Label, box: Area, taken: Sequence[Area]) -> Area:

@@ -8,18 +8,18 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from models.session import OnnxModel
-from review.opened import model_choices, model_named, readers_for
-from review.pictures import CANVAS_SIDE, as_address, as_jpeg, with_faces
-from review.words import gender_line, interval_words, plain, status_words
+from review.judges import model_choices, model_named, readers_for
+from review.pictures import CANVAS_SIDE, Mark, as_address, as_jpeg, judged_mark, with_faces
+from review.visit import Visit
+from review.words import gender_line, interval_words, plain, rotation_words, status_words, too_small_words
 from storage.schemas import FileStatus
 from storage.settings import FaceMode
-from storage.workspace import Workspace
 from tasks.decode import decode
 from tasks.predict import Judged, Prediction, predict
 from tasks.read import Ask
 
 LARGEST_MB = 20
-_FORMATS = ["jpg", "jpeg", "png", "webp", "avif", "bmp", "tif", "tiff", "gif", "jp2"]
+_FORMATS = ["jpg", "jpeg", "png", "webp", "avif", "bmp", "tif", "tiff", "gif", "jp2", "heic", "heif"]
 _TABLE_WIDTH = 450  # pixels; beside an upright or square photo, below a wide one
 _WIDE, _UPRIGHT = 920, 480  # pixels of the page's width that a picture takes at most
 _MOST_PIXELS = 100_000_000
@@ -35,7 +35,8 @@ class Tried:
     width: int = 0
 
 
-def page(workspace: Workspace) -> None:
+def page(visit: Visit) -> None:
+    workspace = visit.workspace
     st.title("Try a photo", anchor=False)
     st.caption("Photos are judged in this computer's memory and are not stored.")
     choices = model_choices(workspace)
@@ -90,8 +91,12 @@ def _drawn(content: bytes, prediction: Prediction) -> Tried:
     if prediction.status != FileStatus.OK:
         return Tried(prediction, None)
     photo = decode(content, max_pixels=_MOST_PIXELS, decode_side=CANVAS_SIDE)
-    drawn = with_faces(photo, prediction.faces)
+    drawn = with_faces(photo, [_mark(face) for face in prediction.faces])
     return Tried(prediction, as_jpeg(drawn), _WIDE if drawn.width > drawn.height else _UPRIGHT)
+
+
+def _mark(face: Judged) -> Mark:
+    return judged_mark(face.box, face.age, face.age_low, face.age_high, face.female)
 
 
 def _show(name: str, tried: Tried) -> None:
@@ -123,7 +128,7 @@ def _table(faces: tuple[Judged, ...]) -> None:
             "age": [round(face.age) for face in faces],
             "interval": [interval_words(face.age_low, face.age_high) for face in faces],
             "gender": [gender_line(face.female) for face in faces],
-            "quality": [round(face.quality, 2) for face in faces],
+            "quality": [None if face.quality is None else round(face.quality, 2) for face in faces],
         }
     )
     st.dataframe(
@@ -140,4 +145,9 @@ def _table(faces: tuple[Judged, ...]) -> None:
             "quality": st.column_config.ProgressColumn("Quality", min_value=0, max_value=1, format="percent", width=90),
         },
     )
+    small = [number for number, face in enumerate(faces, 1) if face.box.is_too_small()]
+    if small:
+        st.caption(too_small_words(small))
+    for turn in {face.rotation for face in faces} - {0}:
+        st.caption(rotation_words(turn))
     st.caption("The age lies in the interval for 9 of 10 faces like those the model was measured on.")

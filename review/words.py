@@ -2,14 +2,25 @@
 Streamlit reads Markdown in most of its calls, so they pass through `plain` first."""
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Literal
 
 from storage.queries import SURE_FROM
+from storage.schemas import SMALLEST_JUDGED_SIDE
 
 Colour = Literal["violet", "green", "gray"]
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&^=\"'])")
 _SELF_LINKING = re.compile(r"([:@]|[wW]{3}(?=\\?\.))")
+_REASONS = {  # of storage/worth.py
+    "suspicious label": "Shown because its label is probably wrong. Is it right?",
+    "uncertain gender": "Shown because the model is unsure of the gender.",
+    "models disagree": "Shown because two models disagree on this face.",
+    "wide interval": "Shown because the model is unsure of the age.",
+    "low quality": "Shown because the crop is of low quality.",
+    "random": "Drawn at random: answers to such faces measure how good the model is.",
+}
 _WORD_JOINER = "\u2060"  # no width; breaks `:icon:`, addresses and e-mail, which Streamlit finds after unescaping
 _NEARLY_SURE = 0.95
 _LONGEST_NAME = 15
@@ -73,6 +84,17 @@ def interval_words(low: float, high: float) -> str:
     return f"{low:.0f} to {high:.0f}"
 
 
+def rotation_words(degrees: int) -> str:
+    """Of a photo in which no face stood upright."""
+    return f"No face stood upright, so the photo was judged turned clockwise by {degrees} degrees."
+
+
+def too_small_words(numbers: Sequence[int]) -> str:
+    """Of the faces of a photo that are too small to judge, by the numbers that they are shown with."""
+    which = f"Face {numbers[0]} is" if len(numbers) == 1 else f"Faces {', '.join(map(str, numbers))} are"
+    return f"{which} too small to judge well, under {SMALLEST_JUDGED_SIDE} pixels."
+
+
 def verdict_words(verdict: str, age: float | None, gender: str | None) -> str:
     """A review on one line."""
     match verdict:
@@ -81,8 +103,32 @@ def verdict_words(verdict: str, age: float | None, gender: str | None) -> str:
         case "not_a_face":
             return "reviewed: not a face"
         case _:
-            said = [f"{age:.0f} years" if age is not None else None, gender]
-            return "corrected: " + (", ".join(part for part in said if part) or "wrong")
+            return "corrected: " + (said_words(age, gender) if age is not None or gender else "wrong")
+
+
+def said_words(age: float | None, gender: str | None) -> str:
+    """An age and a gender, as far as they are known."""
+    said = [f"{age:.0f} years" if age is not None else None, gender]
+    return ", ".join(part for part in said if part) or "nothing"
+
+
+def reason_words(reason: str) -> str:
+    """Why a face is shown for review."""
+    return _REASONS[reason]
+
+
+def finding_words(kind: str) -> str:
+    """A kind of finding of the data report."""
+    return kind.replace("_", " ")
+
+
+def since_words(moment: datetime) -> str:
+    """Of a visit; in UTC, as no other zone is known here."""
+    return f"since your visit of {moment:%-d %B %Y, %H:%M} UTC"
+
+
+def failed_words(count: int) -> str:
+    return f"{count:,} of them failed" if count else "none of them failed"
 
 
 def status_words(status: str) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows.score import score_folders
+from flows.scoring import score_folders
 from flows.steps import threads
-from storage.registry import register
+from storage.registry import promote, register
 from storage.settings import ScoreSettings
 from storage.workspace import Workspace, existing_workspace, open_workspace
 
-MARKUP_NAME = "<b>x<_b> **bold** [a](b) $y$ :fire:.jpg"
+MARKUP_NAME = "<img src=x onerror=alert(1)> <b>x<_b> **bold** [a](b) $y$ :fire:.jpg"
 REPORT = {
     "overall": {"faces": 40.0, "age_mae": 6.5, "age_bias": -0.25, "cs5": 0.5, "interval_coverage": 0.9},
     "intervals": {"age_mae": [5.5, 7.5]},
@@ -34,7 +34,8 @@ def scored_once(tmp_path_factory: pytest.TempPathFactory, hopper: Path, collins:
     shutil.copy(coffee, photos / "coffee.png")
     (photos / "notes.jpg").write_text("not a photo")
     workspace = open_workspace(str(folder / "workspace"))
-    register(workspace, model_file.read_bytes(), "# A card\n\n![x](http://127.0.0.1/x) <b>", {"test": REPORT})
+    version = register(workspace, model_file.read_bytes(), "# A card\n\n![x](http://127.0.0.1/x) <b>", {"test": REPORT})
+    promote(workspace, version.name, "a test's")
     settings = ScoreSettings(folders=[str(photos)], workspace=str(workspace.root), device="cpu", workers=1)
     with threads() as submit:
         score_folders(settings, submit)

@@ -1,78 +1,63 @@
 """The whole app in a real browser: the server as `faceline review` starts it, and Debian's Chromium."""
 
-import os
 import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from storage.reviews import open_reviews
-from storage.workspace import Workspace
+from storage.workspace import Workspace, open_workspace
+from tests.review.served import PATIENCE_MS, chromium, needs_chromium, new_page, pages_of, until_idle
+from tests.rows import face_row, faces, file_row, files, score_row, scores
 
-_CHROMIUM = "/usr/bin/chromium"
-_QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-_PATIENCE_MS = 60_000
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which(_CHROMIUM) is None, reason=f"needs {_CHROMIUM}: apt-get install chromium"),
-]
-
-
-@pytest.fixture
-def address(trained: Workspace) -> Iterator[str]:
-    """Where the app is served, by the command's own code."""
-    port = _free_port()
-    arguments = [sys.executable, "-m", "flows.cli", "review", "--workspace", str(trained.root), "--port", str(port)]
-    server = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_healthy(url, server)
-        yield url
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=30)
-    assert not _listens(port), "the server outlived its command"
+pytestmark = [pytest.mark.slow, needs_chromium]
+_TO_JUDGE = "the face to judge"
 
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=_CHROMIUM, args=_QUIET)
-        yield chromium
-        chromium.close()
+    expect.set_options(timeout=PATIENCE_MS)
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def doubtful(tmp_path: Path) -> Workspace:
+    """300 scored faces, whose gender the model is more or less unsure of."""
+    names = [f"{number}.jpg" for number in range(300)]
+    opened = open_workspace(str(tmp_path / "doubtful"))
+    opened.append("files", files(*map(file_row, names)))
+    opened.append("faces", faces(*map(face_row, names)))
+    opened.append("scores", scores(*(score_row(name, female=0.5 + place / 700) for place, name in enumerate(names))))
+    return opened
 
 
 def test_a_person_filters_reviews_tries_photos_and_reads_a_run(
-    browser: Browser, address: str, trained: Workspace, hopper: Path, tmp_path: Path
+    browser: Browser, trained: Workspace, hopper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = browser.new_page(viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(_PATIENCE_MS)
-    expect.set_options(timeout=_PATIENCE_MS)
-    _filter_and_review(page, address, trained)
-    _try_photos(page, address, hopper, tmp_path)
-    _read_a_run(page, address)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    with pages_of(trained) as address:
+        page = new_page(browser)
+        _filter_and_review(page, address, trained)
+        kept = _files(trained.local_root())
+        _try_photos(page, address, hopper, tmp_path)
+        assert (_files(temporary), _files(trained.local_root())) == (
+            set(),
+            kept,
+        )  # a photo that was tried leaves nothing
+        _read_a_run(page, address)
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
 
 
 def _filter_and_review(page: Page, address: str, workspace: Workspace) -> None:
-    page.goto(address)
+    page.goto(f"{address}/gallery")
     expect(page.get_by_role("heading", name="2 faces")).to_be_visible()
     expect(
         page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first
@@ -83,15 +68,20 @@ def _filter_and_review(page: Page, address: str, workspace: Workspace) -> None:
     expect(page).to_have_url(re.compile("path=collins"))
     review = page.get_by_role("button", name="Review", exact=True)
     expect(review).to_have_count(1)  # the heading comes before the cards that no longer pass have gone
-    page.get_by_role("textbox", name="Your name").fill("Ada")
-    page.keyboard.press("Enter")
+    _give_name(page, "Ada")
     review.click()
-    expect(page.get_by_role("button", name="Save")).to_be_enabled()
+    save = page.get_by_role("button", name="Save")
+    expect(save).to_have_count(1)  # the card from before the name was given has gone
+    expect(save).to_be_enabled()
     page.get_by_text("It is wrong").click()
     page.get_by_role("spinbutton", name="Age in years").fill("43")
-    page.get_by_role("button", name="Save").click()
+    save.click()
     expect(page.get_by_text("corrected: 43 years")).to_be_visible()
     assert open_reviews(workspace).newest()["age"].to_list() == [43.0]
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="Photo", exact=True).click()
+    expect(page.get_by_alt_text("the photo, with a box")).to_be_visible()
+    expect(page).to_have_url(re.compile("photo=[0-9a-f]{64}"))
 
 
 def _try_photos(page: Page, address: str, hopper: Path, folder: Path) -> None:
@@ -112,32 +102,79 @@ def _read_a_run(page: Page, address: str) -> None:
     expect(page.get_by_role("heading", name="Training runs")).to_be_visible()
     expect(page.get_by_text("6.50")).to_be_visible()
     expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(2)
+    page.goto(f"{address}/models")
     page.get_by_text("Model card").click()
     expect(page.get_by_role("heading", name="A card")).to_be_visible()
     assert page.locator("img[src*='127.0.0.1/x']").count() == 0
     assert page.get_by_test_id("stException").count() == 0
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def test_fifty_faces_are_reviewed_with_keys_alone(browser: Browser, doubtful: Workspace) -> None:
+    with pages_of(doubtful) as address:
+        page = new_page(browser)
+        _start_reviewing(page, address, "Ada")
+        for answered in range(45):
+            page.keyboard.press("yg"[answered % 2])
+            _until_reviewed(page, answered + 1)
+        page.get_by_role("textbox", name="Age in years").focus()
+        for answered, typed in enumerate(["34", "", "n", "51g"], 45):
+            page.keyboard.type(typed)
+            page.keyboard.press("Enter")
+            _until_reviewed(page, answered + 1)
+        page.keyboard.type("u")  # the cursor is still in the field
+        page.keyboard.press("Enter")
+        _until_reviewed(page, 48)
+        page.keyboard.type("62g")
+        page.keyboard.press("Enter")
+        _until_reviewed(page, 49)
+    said = open_reviews(doubtful).newest()
+    assert len(said) == 49
+    assert sorted(said["age"].drop_nulls().to_list()) == [34.0, 62.0]
+    assert dict(said["verdict"].value_counts().iter_rows()) == {"corrected": 24, "right": 24, "not_a_face": 1}
+    assert (said["reason"] == "random").sum() == 4  # one look in ten
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def test_two_people_at_once_lose_nothing_and_see_different_faces(browser: Browser, doubtful: Workspace) -> None:
+    with pages_of(doubtful) as address:
+        people = {name: new_page(browser) for name in ("Ada", "Ben")}
+        for name, page in people.items():
+            _start_reviewing(page, address, name)
+        for answered in range(10):
+            for page in people.values():
+                page.keyboard.press("y")
+            for page in people.values():
+                _until_reviewed(page, answered + 1)
+    reviews = open_reviews(doubtful)
+    said = [reviews.of_photo(file_hash) for file_hash in reviews.newest()["file_hash"]]
+    assert sorted(row["reviewer"].to_list() for row in said) == [["Ada"]] * 10 + [["Ben"]] * 10
 
 
-def _wait_until_healthy(url: str, server: subprocess.Popen) -> None:
-    ends = time.monotonic() + _PATIENCE_MS / 1000
-    while time.monotonic() < ends:
-        assert server.poll() is None, server.communicate()[0].decode()
-        try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
-                assert answer.status == 200
-                return
-        except (URLError, OSError):
-            time.sleep(0.3)
-    os.kill(server.pid, signal.SIGKILL)
-    pytest.fail(f"nothing answers at {url}: {server.communicate()[0].decode()}")
+def test_a_read_only_app_has_no_way_to_write(browser: Browser, scored: Workspace) -> None:
+    with pages_of(scored, "--read-only") as address:
+        page = new_page(browser)
+        page.goto(f"{address}/gallery")
+        expect(page.get_by_role("heading", name="2 faces")).to_be_visible()
+        until_idle(page)
+        assert page.get_by_role("link", name="Review").count() == 0
+        assert page.get_by_role("button", name="Review").count() == 0
+        assert page.get_by_role("textbox", name="Your name").count() == 0
+        page.goto(f"{address}/review")
+        expect(page.get_by_text("Page not found")).to_be_visible()
+
+
+def _give_name(page: Page, name: str) -> None:
+    page.get_by_role("textbox", name="Your name").fill(name)
+    page.keyboard.press("Enter")
+
+
+def _start_reviewing(page: Page, address: str, name: str) -> None:
+    page.goto(f"{address}/review")
+    _give_name(page, name)
+    expect(page.get_by_alt_text(_TO_JUDGE)).to_be_visible()
+    _until_reviewed(page, 0)
+    page.get_by_role("heading", name="Review").click()  # out of the field, so that letters are keys
+
+
+def _until_reviewed(page: Page, count: int) -> None:
+    expect(page.get_by_text(f"{count} reviewed since")).to_be_visible()
+    page.wait_for_timeout(200)  # a key sooner than a person could see the face isn't taken

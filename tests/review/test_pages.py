@@ -1,29 +1,54 @@
 """The pages as Streamlit runs them, without a browser, on a workspace that was scored for real."""
 
+import hashlib
+import time
+from datetime import timedelta
+from pathlib import Path
+
 import polars as pl
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from review.review_queue import _BLINK_S
 from storage import queries
+from storage.audit import promotions
+from storage.registry import champion, register, versions
 from storage.reviews import open_reviews
-from storage.workspace import Workspace, open_workspace
-from tests.review.conftest import MARKUP_NAME
+from storage.runs import training_runs
+from storage.schemas import FindingKind
+from storage.workspace import Workspace, existing_workspace, now, open_workspace
+from tests.bucket import upload
+from tests.findings import finding, write_findings
+from tests.review.conftest import MARKUP_NAME, REPORT
+from tests.rows import content_hash, face_row, faces, file_row, files, score_row, scores
 
 # Guarded like app.py: the processes that read photos import the main file again.
 _SCRIPT = """
 if __name__ == "__main__":
     from review import {name}
+    from review.opened import shared_reviews
+    from review.visit import Visit
     from storage.workspace import existing_workspace
 
-    {name}.page(existing_workspace({root!r}))
+    workspace = existing_workspace({root!r})
+    {name}.page(Visit(workspace, shared_reviews(workspace), {reviewer!r}, {read_only!r}))
 """
+pytestmark = pytest.mark.slow
+_READ_ONLY = {"reviewer": "", "read_only": True}
 
 
-def _page(name: str, workspace: Workspace, **address: str) -> AppTest:
-    script = _SCRIPT.format(name=name, root=str(workspace.root))
+def _page(
+    name: str, workspace: Workspace, *, reviewer: str = "Ada", read_only: bool = False, **address: str
+) -> AppTest:
+    script = _SCRIPT.format(name=name, root=str(workspace.root), reviewer=reviewer, read_only=read_only)
     app = AppTest.from_string(script, default_timeout=60)
     for key, value in address.items():
         app.query_params[key] = value
+    return _run(app)
+
+
+def _run(app: AppTest) -> AppTest:
     app.run()
     assert not app.exception
     return app
@@ -33,19 +58,185 @@ def _texts(elements) -> str:
     return "\n".join(str(element.value) for element in elements)
 
 
-def test_the_gallery_counts_files_and_faces_and_shows_a_card_a_face(scored: Workspace) -> None:
-    app = _page("gallery", scored)
-    assert {metric.label: metric.value for metric in app.metric} == {
+def _metrics(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def _button(app: AppTest, label: str):
+    return next(button for button in app.button if button.label == label)
+
+
+def _press(app: AppTest, label: str) -> AppTest:
+    time.sleep(_BLINK_S)  # as a person would, at the least
+    _button(app, label).click()
+    return _run(app)
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+# Overview
+
+WHAT_IS_KEPT = (
+    "a\nsmall crop",
+    "kept until someone deletes it",
+    "`retention_days`",
+    "faceline forget PHOTO --workspace",
+    "faceline forget --subject ID --workspace",
+    "delete everything, delete the folder",
+    "errors that differ by age and by group",
+    "not for decisions about",
+)
+
+
+@pytest.fixture(scope="module")
+def kept(scored_once: Workspace) -> str:
+    """What stands under the heading on what is kept."""
+    [found] = [part for part in _page("overview", scored_once, **_READ_ONLY).expander if "kept" in part.label]
+    return _texts([*found.markdown, *found.code])
+
+
+def test_the_overview_counts_what_came_in_and_what_waits(scored: Workspace) -> None:
+    app = _page("overview", scored)
+    assert _metrics(app) == {
         "Files": "5",
         "Failed files": "1",
         "Faces found": "3",
         "Faces scored": "2",
+        "Faces reviewed": "0",
     }
-    assert len([button for button in app.markdown if " years**" in button.value]) == 2
+    assert "it takes 20" in _texts(app.caption)
+    assert "In use" in _texts(app.markdown)
+
+
+@pytest.mark.parametrize("words", WHAT_IS_KEPT)
+def test_the_first_page_says_what_is_kept_for_how_long_and_how_to_delete_it(words: str, kept: str) -> None:
+    assert words in kept
+
+
+def test_the_overview_says_what_is_new_since_a_persons_last_visit(scored: Workspace) -> None:
+    assert "first visit" in _texts(_page("overview", scored).info)
+    open_reviews(scored).add(("a" * 64, 0), "right", "Ben")
+    news = _texts(_page("overview", scored).info)
+    assert "0 files" in news
+    assert "1 reviews by others" in news
+    assert "Type your name" in _texts(_page("overview", scored, reviewer="").caption)
+
+
+def test_enough_random_answers_give_the_live_error(scored: Workspace) -> None:
+    from storage.queries import model_in_use
+    from storage.reviews import Shown
+
+    model = model_in_use(scored)
+    assert model is not None
+    shown = Shown("random", 30.0, "female", model.model_version)
+    for number in range(20):
+        open_reviews(scored).add((f"{number:064x}", 0), "corrected", "Ada", age=34, shown=shown)
+    assert _metrics(_page("overview", scored))["Age error, years"] == "4.0"
+
+
+def test_a_week_of_other_faces_is_a_warning_and_one_of_the_same_is_not(scored: Workspace) -> None:
+    assert "Too few faces came in" in _texts(_page("overview", scored).caption)
+    model = queries.model_in_use(scored)
+    assert model is not None
+    judged = {"model_hash": model.model_hash, "model_version": model.model_version}
+    for week, (found, older) in enumerate([(now() - timedelta(days=30), 0), (now(), 40)]):
+        names = [f"week-{week}-{number}.jpg" for number in range(120)]
+        rows = [score_row(name, age=20.0 + number % 10 + older, **judged) for number, name in enumerate(names)]
+        scored.append("faces", faces(*(face_row(name, extracted_at=found) for name in names)))
+        scored.append("scores", scores(*rows))
+    st.cache_resource.clear()
+    app = _page("overview", scored)
+    assert ["age has moved far this week" in warning.value for warning in app.warning] == [True]
+    assert "in female, quality" in _texts(app.caption)
+
+
+# Review
+
+
+def test_a_face_is_judged_with_a_button_and_the_next_one_shown(scored: Workspace) -> None:
+    app = _page("review_queue", scored)
+    first = _texts(app.caption)
+    app = _press(app, "Right")
+    [review] = open_reviews(scored).newest().to_dicts()
+    assert review["verdict"] == "right"
+    assert _texts(app.caption) != first
+    assert "1 reviewed" in _texts(app.caption)
+
+
+def test_a_workspace_in_a_bucket_is_reviewed_into_postgres(scored: Workspace, bucket: str, reviews_url: str) -> None:
+    upload(scored.local_root(), bucket)
+    afar = existing_workspace(bucket)
+    assert _metrics(_page("overview", afar))["Files"] == "5"
+    _press(_page("review_queue", afar), "Not a face")
+    [review] = open_reviews(afar).newest().to_dicts()
+    assert review["verdict"] == "not_a_face"
+    assert _metrics(_page("overview", afar))["Faces reviewed"] == "1"
+
+
+def test_a_typed_age_corrects_it(scored: Workspace) -> None:
+    app = _page("review_queue", scored)
+    app.text_input(key="typed").set_value("43g")
+    app = _press(app, "Enter")
+    [review] = open_reviews(scored).newest().to_dicts()
+    assert (review["verdict"], review["age"]) == ("corrected", 43.0)
+    assert review["gender"] in ("female", "male")
+
+
+def test_what_was_typed_and_means_nothing_is_refused_with_an_explanation(scored: Workspace) -> None:
+    app = _page("review_queue", scored)
+    app.text_input(key="typed").set_value("430")
+    app = _press(app, "Enter")
+    assert "An age up to 116" in _texts(app.error).replace("\\", "")
+    assert open_reviews(scored).newest().is_empty()
+
+
+def test_a_press_faster_than_a_blink_is_no_answer(scored: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = _page("review_queue", scored)
+    monkeypatch.setattr("review.review_queue._BLINK_S", 60)
+    _button(app, "Right").click()
+    _run(app)
+    assert open_reviews(scored).newest().is_empty()
+
+
+def test_undo_takes_the_answer_back(scored: Workspace) -> None:
+    app = _press(_page("review_queue", scored), "Not a face")
+    app = _press(app, "Undo")
+    assert open_reviews(scored).newest().is_empty()
+    assert "0 reviewed" in _texts(app.caption)
+
+
+def test_the_queue_ends_with_a_word_of_what_to_do(scored: Workspace) -> None:
+    app = _page("review_queue", scored)
+    for _ in range(2):
+        app = _press(app, "Right")
+    assert "No face is left" in _texts(app.success)
+
+
+def test_a_suspicious_label_is_what_is_asked_about(scored: Workspace, hopper: Path) -> None:
+    write_findings(scored, finding("hopper", FindingKind.SUSPICIOUS_AGE, file_hash=_hash(hopper)))
+    app = _page("review_queue", scored)
+    assert "The label says" in _texts(app.header)
+    assert "label is probably wrong" in _texts(app.caption)
+
+
+def test_without_a_name_nothing_can_be_reviewed(scored: Workspace) -> None:
+    app = _page("review_queue", scored, reviewer="")
+    assert "Type your name" in _texts(app.info)
+    assert not app.button
+
+
+# Gallery
+
+
+def test_the_gallery_shows_a_card_a_face(scored: Workspace) -> None:
+    app = _page("gallery", scored)
+    assert len([words for words in app.markdown if " years**" in words.value]) == 2
 
 
 def test_the_address_filters_the_gallery(scored: Workspace) -> None:
-    assert "1 face" in _texts(_page("gallery", scored, path="collins").subheader)
+    assert "1 face" in _texts(_page("gallery", scored, path="collins").header)
 
 
 def test_a_filter_that_nothing_passes_says_so(scored: Workspace) -> None:
@@ -53,33 +244,24 @@ def test_a_filter_that_nothing_passes_says_so(scored: Workspace) -> None:
     assert "No face passes these filters" in _texts(app.info)
 
 
-def test_a_new_workspace_says_which_command_scores_a_folder(tmp_path) -> None:
+def test_a_new_workspace_says_which_command_scores_a_folder(tmp_path: Path) -> None:
     empty = open_workspace(str(tmp_path / "empty"))
-    for name in ("gallery", "file_status"):
+    for name in ("overview", "gallery", "data_quality"):
         assert f"faceline score FOLDER --workspace {empty.root}" in _texts(_page(name, empty).code)
 
 
-def test_a_correction_is_stored_and_shown(scored: Workspace) -> None:
+def test_a_correction_in_the_gallery_is_stored_and_shown(scored: Workspace) -> None:
     app = _page("gallery", scored, path="collins")
-    app.text_input(key="reviewer").set_value("Ada").run()
     app.number_input[0].set_value(43)
-    next(button for button in app.button if button.label == "Save").click().run()
-    assert not app.exception
+    app = _press(app, "Save")
     [review] = open_reviews(scored).newest().to_dicts()
-    assert (review["verdict"], review["age"]) == ("corrected", 43)
+    assert (review["verdict"], review["age"], review["reason"]) == ("corrected", 43, None)
     assert "corrected: 43 years" in _texts(app.markdown)
 
 
 def test_without_a_name_nothing_can_be_saved(scored: Workspace) -> None:
-    app = _page("gallery", scored, path="collins")
+    app = _page("gallery", scored, reviewer="", path="collins")
     assert [button.disabled for button in app.button if button.label == "Save"] == [True]
-
-
-def test_files_are_listed_with_their_reasons(scored: Workspace) -> None:
-    [table] = _page("file_status", scored).dataframe
-    [row] = pl.from_pandas(table.value).to_dicts()
-    assert (row["path"], row["status"]) == ("notes.jpg", "not an image")
-    assert row["detail"]
 
 
 def test_a_name_that_is_markup_is_shown_and_not_followed(scored: Workspace) -> None:
@@ -88,15 +270,78 @@ def test_a_name_that_is_markup_is_shown_and_not_followed(scored: Workspace) -> N
     assert not any("**bold**" in caption.value for caption in app.caption)
 
 
-def test_a_photo_is_judged_and_a_broken_one_named_with_its_reason(scored: Workspace, hopper) -> None:
+# Photo
+
+
+def test_a_photo_is_shown_with_its_paths_and_its_history(scored: Workspace, hopper: Path) -> None:
+    open_reviews(scored).add((_hash(hopper), 0), "corrected", "Ada", age=77)
+    app = _page("one_photo", scored, photo=_hash(hopper))
+    assert any(MARKUP_NAME in code.value for code in app.code)
+    events = app.dataframe[1].value
+    assert {"scored", "met: ok", "faces found", "review: corrected"} <= set(events["what"])
+    assert not app.info
+
+
+def test_a_photo_that_is_gone_is_told_from_its_crops(scored: Workspace, collins: Path) -> None:
+    source = Path(scored.scan("files").select("source").first().collect().item())
+    kept = source / "collins.png"
+    moved = kept.rename(source.parent / "moved.png")
+    try:
+        app = _page("one_photo", scored, photo=_hash(collins))
+        assert "isn't where it was found" in _texts(app.info)
+    finally:
+        moved.rename(kept)
+
+
+def test_a_photo_says_how_it_was_turned_and_which_face_is_too_small(tmp_path: Path) -> None:
+    workspace = open_workspace(str(tmp_path / "turned"))
+    workspace.append("files", files(file_row("a.jpg", face_count=2)))
+    small = face_row("a.jpg", 1, width=20.0, height=30.0, rotation=270)
+    workspace.append("faces", faces(face_row("a.jpg", rotation=270), small))
+    said = _texts(_page("one_photo", workspace, photo=content_hash("a.jpg")).caption)
+    assert "Face 2 is too small to judge" in said
+    assert "turned clockwise by 270 degrees" in said
+
+
+@pytest.mark.parametrize("wanted", ["", "../../etc/passwd", "/etc/passwd", "a" * 64, "A" * 64, "\0", "a" * 63])
+def test_an_address_of_no_photo_shows_none(scored: Workspace, wanted: str) -> None:
+    app = _page("one_photo", scored, photo=wanted)
+    assert "No such photo" in _texts(app.info)
+    assert not app.dataframe
+
+
+# Data quality
+
+
+def test_files_are_listed_with_their_reasons(scored: Workspace) -> None:
+    app = _page("data_quality", scored)
+    [row] = pl.from_pandas(app.dataframe[0].value).to_dicts()
+    assert (row["path"], row["status"]) == ("notes.jpg", "not an image")
+    assert row["detail"]
+    [reason] = pl.from_pandas(app.dataframe[1].value).to_dicts()
+    assert (reason["files"], reason["example"]) == (1, "notes.jpg")
+
+
+def test_findings_are_listed_with_the_photos_path(scored: Workspace, collins: Path) -> None:
+    assert "faceline data --workspace" in _texts(_page("data_quality", scored).code)
+    write_findings(scored, finding("collins", FindingKind.SUSPICIOUS_AGE, file_hash=_hash(collins)))
+    [row] = pl.from_pandas(_page("data_quality", scored).dataframe[2].value).to_dicts()
+    assert (row["path"], row["expected_age"]) == ("collins.png", 30.0)
+    assert row["face"].startswith("data:image/jpeg")
+
+
+# Try a photo
+
+
+def test_a_photo_is_judged_and_a_broken_one_named_with_its_reason(scored: Workspace, hopper: Path) -> None:
     app = _page("try_photo", scored)
     before = sorted(str(path) for path in scored.root.rglob("*"))
     files = [
         ("hopper.jpg", hopper.read_bytes(), "image/jpeg"),
         ("torn [x].jpg", hopper.read_bytes()[:9000], "image/jpeg"),
     ]
-    app.file_uploader[0].set_value(files).run()
-    assert not app.exception
+    app.file_uploader[0].set_value(files)
+    _run(app)
     [table] = app.dataframe
     assert len(table.value) == 1
     [error] = app.error
@@ -104,17 +349,19 @@ def test_a_photo_is_judged_and_a_broken_one_named_with_its_reason(scored: Worksp
     assert sorted(str(path) for path in scored.root.rglob("*")) == before
 
 
-def test_a_photo_without_a_face_says_so(scored: Workspace, coffee) -> None:
+def test_a_photo_without_a_face_says_so(scored: Workspace, coffee: Path) -> None:
     app = _page("try_photo", scored)
-    app.file_uploader[0].set_value([("coffee.png", coffee.read_bytes(), "image/png")]).run()
-    assert "No face was found" in _texts(app.info)
+    app.file_uploader[0].set_value([("coffee.png", coffee.read_bytes(), "image/png")])
+    assert "No face was found" in _texts(_run(app).info)
+
+
+# Training runs
 
 
 def test_a_finished_run_shows_its_figures_and_tables(trained: Workspace) -> None:
     app = _page("training_runs", trained)
-    assert {metric.label: metric.value for metric in app.metric}["Age MAE, years"] == "6.50"
+    assert _metrics(app)["Age MAE, years"] == "6.50"
     assert "16-29" in app.dataframe[0].value.to_string()
-    assert "champion" in _texts(app.markdown)
 
 
 def test_a_stopped_run_says_how_to_go_on(trained: Workspace) -> None:
@@ -125,4 +372,56 @@ def test_a_stopped_run_says_how_to_go_on(trained: Workspace) -> None:
 @pytest.mark.parametrize("run", ["../registry", "unknown"])
 def test_a_run_that_is_not_listed_is_not_opened(trained: Workspace, run: str) -> None:
     app = _page("training_runs", trained, run=run)
-    assert app.selectbox(key="run").value == queries.training_runs(trained)["run"][0]
+    assert app.selectbox(key="run").value == training_runs(trained)["run"][0]
+
+
+# Models
+
+
+@pytest.fixture
+def challenged(scored: Workspace, model_file: Path) -> Workspace:
+    """With a second version, which is better on its test faces."""
+    better = REPORT | {"overall": REPORT["overall"] | {"age_mae": 6.0}, "intervals": {"age_mae": [5.0, 7.0]}}
+    register(scored, model_file.read_bytes() + b"\n", "# Another card", {"test": better})
+    return scored
+
+
+def test_the_challenger_stands_beside_the_champion_with_the_change(challenged: Workspace) -> None:
+    app = _page("model_versions", challenged)
+    row = app.dataframe[0].value.set_index("Figure").loc["Age MAE, years"]
+    assert list(row)[:3] == ["6.50 (5.50 to 7.50)", "6.00 (5.00 to 7.00)", "-0.50"]
+    assert "champion" in _texts(app.markdown)
+
+
+def test_a_promotion_needs_a_reason_and_keeps_it_with_the_name(challenged: Workspace) -> None:
+    app = _page("model_versions", challenged)
+    challenger = versions(challenged)[-1].name
+    label = next(button.label for button in app.button if button.label.startswith("Promote"))
+    app = _press(app, label)
+    before = champion(challenged)
+    assert before is not None
+    assert before.name != challenger
+    app.text_input(key="promotion_reason").set_value("better on the inbox")
+    _press(app, label)
+    after = champion(challenged)
+    assert after is not None
+    assert after.name == challenger
+    assert promotions(challenged)["reason"][0] == "Ada, on the review pages: better on the inbox"
+
+
+def test_a_workspace_without_models_says_how_to_make_one(tmp_path: Path) -> None:
+    empty = open_workspace(str(tmp_path / "empty"))
+    assert "faceline export latest" in _texts(_page("model_versions", empty).code)
+
+
+# Read-only
+
+
+@pytest.mark.parametrize("name", ["overview", "gallery", "one_photo", "data_quality", "model_versions"])
+def test_read_only_pages_show_and_change_nothing(challenged: Workspace, hopper: Path, name: str) -> None:
+    _page("overview", challenged)  # a visit, so that the database is there
+    before = {path: path.read_bytes() for path in Path(str(challenged.root)).rglob("*") if path.is_file()}
+    app = _page(name, challenged, **_READ_ONLY, photo=_hash(hopper))
+    assert not {"Save", "Right"} & {button.label for button in app.button}
+    assert not [button for button in app.button if button.label.startswith("Promote")]
+    assert {path: path.read_bytes() for path in before} == before

@@ -5,17 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from review.pictures import CANVAS_SIDE, Area, as_jpeg, label_area, with_faces
+from review.pictures import CANVAS_SIDE, Area, Mark, as_jpeg, judged_mark, label_area, with_faces
 from tasks.decode import Photo
 from tasks.detect import Box
-from tasks.predict import Judged
 
 _VIOLET = (91, 47, 194)
 _WHOLE = st.integers(-200, 1500)
 
 
-def _judged(x: float, y: float, side: float) -> Judged:
-    return Judged(Box(x, y, side, side, 0.9), 40.0, 30.0, 50.0, 0.99, 1.0, b"")
+def _judged(x: float, y: float, side: float) -> Mark:
+    return judged_mark(Box(x, y, side, side, 0.9), 40.0, 30.0, 50.0, 0.99)
 
 
 def _black(width: int, height: int, scale: float = 1.0) -> Photo:
@@ -62,3 +61,11 @@ def test_each_of_many_faces_gets_a_label() -> None:
 
 def test_the_picture_is_sent_as_jpeg() -> None:
     assert Image.open(io.BytesIO(as_jpeg(with_faces(_black(10, 10), [])))).format == "JPEG"
+
+
+def test_a_face_that_no_model_judged_gets_a_box_without_words() -> None:
+    mark = judged_mark(Box(100, 100, 200, 200), None, None, None, None)
+    drawn = np.asarray(with_faces(_black(1000, 800), [mark]))
+    assert mark.lines == ()
+    assert drawn[:90].max() == 0  # where a label would be
+    assert drawn.max() > 0

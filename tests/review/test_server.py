@@ -21,6 +21,7 @@ def test_the_pages_are_bound_to_this_machine_and_say_little() -> None:
     }
     assert wanted <= set(flags)
     assert flags[-2:] == ["--", "/w"]
+    assert command(8601, "/w", read_only=True)[-3:] == ["--", "/w", "--read-only"]
 
 
 def test_serving_nothing_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 import review
-from review.charts import GENDER_COLOURS, LINE_COLOURS
+from review.charts import GENDER_COLOURS, KIND_COLOURS, LINE_COLOURS
 from review.words import (
     card_text,
     gender_colour,
@@ -15,9 +15,12 @@ from review.words import (
     gender_share,
     gender_words,
     plain,
+    reason_words,
+    said_words,
     short_path,
     verdict_words,
 )
+from storage.worth import REASONS
 
 _JOINER = "\u2060"
 _LINES = st.text(
@@ -68,6 +71,17 @@ def test_a_correction_without_particulars_says_wrong() -> None:
     assert verdict_words("corrected", 31, "male") == "corrected: 31 years, male"
 
 
+def test_what_is_known_of_a_face_is_said_on_one_line() -> None:
+    assert said_words(31, "male") == "31 years, male"
+    assert said_words(None, "male") == "male"
+    assert said_words(None, None) == "nothing"
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_to_show_a_face_is_explained(reason: str) -> None:
+    assert reason_words(reason).endswith((".", "?"))
+
+
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_colours_that_carry_meaning_can_be_read(mode: str) -> None:
     theme = tomllib.loads((Path(review.__path__[0]) / ".streamlit" / "config.toml").read_text())["theme"][mode]
@@ -75,7 +89,8 @@ def test_colours_that_carry_meaning_can_be_read(mode: str) -> None:
         _contrast(theme[f"{name}TextColor"], theme[f"{name}BackgroundColor"]) for name in ("violet", "green", "gray")
     ]
     charts = [
-        _contrast(colour, theme["backgroundColor"]) for colour in (*GENDER_COLOURS.values(), *LINE_COLOURS.values())
+        _contrast(colour, theme["backgroundColor"])
+        for colour in (*GENDER_COLOURS.values(), *LINE_COLOURS.values(), *KIND_COLOURS)
     ]
     assert min(badges) >= 4.5
     assert min(charts) >= 3

@@ -1,0 +1,99 @@
+"""The review pages as `faceline review` serves them, and Debian's Chromium to look at them."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+from urllib.error import URLError
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from storage.workspace import Workspace
+
+CHROMIUM = "/usr/bin/chromium"
+PATIENCE_MS = 60_000
+needs_chromium = pytest.mark.skipif(
+    shutil.which(CHROMIUM) is None, reason=f"needs {CHROMIUM}: apt-get install chromium"
+)
+_QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+_AT_WORK = ("stStatusWidget", "stSpinner", "stSkeleton", "stAppSkeleton")
+
+
+@contextmanager
+def pages_of(workspace: Workspace, *flags: str) -> Iterator[str]:
+    """Where the app is served, by the command's own code."""
+    port = _free_port()
+    command = [sys.executable, "-m", "flows.cli", "review", "--workspace", str(workspace.root), "--port", str(port)]
+    server = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_healthy(url, server)
+        yield url
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.communicate(timeout=30)
+    assert not _listens(port), "the server outlived its command"
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_QUIET)
+        yield browser
+        browser.close()
+
+
+def new_page(browser: Browser, width: int = 1440, scheme: Literal["light", "dark"] = "light") -> Page:
+    """A page in a profile of its own: another person's browser."""
+    context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=scheme)
+    context.set_default_timeout(PATIENCE_MS)
+    return context.new_page()
+
+
+def until_idle(page: Page) -> None:
+    """Waits until the page has come and nothing is at work in it."""
+    page.wait_for_selector("h1")
+    at_work = ", ".join(f"[data-testid={name}]" for name in _AT_WORK)
+    page.wait_for_function(f"document.querySelectorAll('{at_work}').length === 0")
+    page.wait_for_load_state("networkidle")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_until_healthy(url: str, server: subprocess.Popen) -> None:
+    ends = time.monotonic() + PATIENCE_MS / 1000
+    while time.monotonic() < ends:
+        assert server.poll() is None, server.communicate()[0].decode()
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
+                assert answer.status == 200
+                return
+        except (URLError, OSError):
+            time.sleep(0.3)
+    os.kill(server.pid, signal.SIGKILL)
+    pytest.fail(f"nothing answers at {url}: {server.communicate()[0].decode()}")

@@ -1,0 +1,64 @@
+"""A photo is shown from where it was found, and nothing else ever is."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from review.original import original
+from tasks.folder import escape
+
+
+@pytest.fixture
+def source(tmp_path: Path, hopper: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "hopper.jpg").write_bytes(hopper.read_bytes())
+    return folder
+
+
+@pytest.fixture
+def file_hash(hopper: Path) -> str:
+    return hashlib.sha256(hopper.read_bytes()).hexdigest()
+
+
+def test_the_photo_is_read_from_its_folder(source: Path, file_hash: str) -> None:
+    photo = original([(str(source), "hopper.jpg")], file_hash)
+    assert photo is not None
+    assert photo.pixels.shape == (600, 512, 3)
+
+
+def test_the_next_place_is_tried_where_the_first_is_gone(source: Path, file_hash: str) -> None:
+    assert original([(str(source), "gone.jpg"), (str(source), "hopper.jpg")], file_hash) is not None
+
+
+def test_a_name_that_is_not_utf8_is_found(source: Path, file_hash: str) -> None:
+    name = b"caf\xe9.jpg"
+    os.rename(source / "hopper.jpg", os.fsencode(source) + b"/" + name)
+    assert original([(str(source), escape(name))], file_hash) is not None
+
+
+def test_another_content_at_the_same_path_is_not_shown(source: Path, file_hash: str, collins: Path) -> None:
+    (source / "hopper.jpg").write_bytes(collins.read_bytes())
+    assert original([(str(source), "hopper.jpg")], file_hash) is None
+
+
+@pytest.mark.parametrize("path", ["../outside.jpg", "link.jpg", "folder/outside.jpg"])
+def test_nothing_outside_the_folder_is_shown_even_with_the_right_content(
+    source: Path, file_hash: str, path: str
+) -> None:
+    outside = source.parent / "outside.jpg"
+    (source / "hopper.jpg").rename(outside)
+    (source / "link.jpg").symlink_to(outside)
+    (source / "folder").symlink_to(source.parent)
+    assert original([(str(source), path)], file_hash) is None
+
+
+def test_an_absolute_path_leads_nowhere(source: Path, file_hash: str, hopper: Path) -> None:
+    assert original([(str(source), str(hopper))], file_hash) is None
+
+
+def test_a_pipe_does_not_hang_the_page(source: Path, file_hash: str) -> None:
+    os.mkfifo(source / "pipe.jpg")
+    assert original([(str(source), "pipe.jpg")], file_hash) is None
