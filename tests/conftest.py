@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bucket import bucket, endpoint  # noqa: F401  fixtures
+from tests.database import postgres, reviews_url  # noqa: F401  fixtures
 from tests.tiny_model import tiny_model
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
@@ -34,6 +36,13 @@ def collins() -> Path:
 def coffee() -> Path:
     """A cup of coffee: no face."""
     return _inside("skimage", "data/coffee.png")
+
+
+@pytest.fixture(scope="session")
+def faceless() -> list[Path]:
+    """Free photos of things and animals without a face of a person."""
+    names = ("brick", "chelsea", "clock_motion", "coins", "grass", "gravel", "horse", "ihc", "motorcycle_left")
+    return [_inside("skimage", f"data/{name}.png") for name in names]
 
 
 @pytest.fixture(scope="session")

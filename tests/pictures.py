@@ -6,6 +6,8 @@ import zlib
 
 from PIL import Image
 
+from tasks.heif import let_pillow_read_heif
+
 _ORIENTATION = 0x0112
 _TURNED_BY = {  # what was done to a picture that this EXIF orientation undoes
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -19,6 +21,8 @@ _TURNED_BY = {  # what was done to a picture that this EXIF orientation undoes
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    if kind == "HEIF":
+        let_pillow_read_heif()
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
     return stream.getvalue()
@@ -31,7 +35,7 @@ def turned(picture: Image.Image, kind: str, orientation: int, **options) -> byte
         return encoded(stored, kind, tiffinfo={_ORIENTATION: orientation}, **options)
     exif = Image.Exif()
     exif[_ORIENTATION] = orientation
-    return encoded(stored, kind, exif=exif, **options)
+    return encoded(stored, kind, exif=exif.tobytes(), **options)  # pillow-heif turns by bytes alone
 
 
 def with_exif_prefix(webp: bytes) -> bytes:

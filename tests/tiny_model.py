@@ -8,21 +8,22 @@ from onnx import TensorProto, helper
 from models.contract import AGE_OUTPUTS, CROP_SIDE, GENDER_OUTPUT, INPUT, METADATA_KEY, UTKFACE_MARGIN, About
 
 
-def tiny_model(path: Path) -> Path:
+def tiny_model(path: Path, *, levels_a_year: float = 4) -> Path:
     """Writes a valid Faceline model of about 1 kB to `path` (which must end in .onnx), and returns `path`.
 
     It is a real ONNX file that a real ONNX Runtime session runs, so loading, batching, scoring and storing are tested
     as they are, without TensorFlow and without 500 MB of weights. Only its judgement is worthless, but known: with m
-    the mean of a crop's values (0 to 255), age is m / 4, the interval is age -/+ 5, and female is m / 255."""
+    the mean of a crop's values (0 to 255), age is m / `levels_a_year`, the interval is age -/+ 5, and female is
+    m / 255."""
     nodes = [
         helper.make_node("Cast", [INPUT], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=[1, 2, 3], keepdims=0),
-        helper.make_node("Div", ["mean", "four"], ["age"]),
+        helper.make_node("Div", ["mean", "levels"], ["age"]),
         helper.make_node("Sub", ["age", "five"], ["age_low"]),
         helper.make_node("Add", ["age", "five"], ["age_high"]),
         helper.make_node("Div", ["mean", "most"], [GENDER_OUTPUT]),
     ]
-    constants = {"four": 4.0, "five": 5.0, "most": 255.0}
+    constants = {"levels": float(levels_a_year), "five": 5.0, "most": 255.0}
     graph = helper.make_graph(
         nodes,
         "tiny",
