@@ -1,10 +1,8 @@
 """A real S3 endpoint on loopback, and a bucket in it. The fixtures are every test's by way of conftest.py."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,28 +10,22 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.patience import wait_for
+from tests.ports import free_port, listens
+
 
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
     """The address of a real S3 endpoint on loopback (moto's). In a process of its own: deltalake holds the
     interpreter's lock while it waits for an answer."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stderr=subprocess.DEVNULL
     )
-    ends = time.monotonic() + 60
-    while time.monotonic() < ends and not _listens(port):
-        time.sleep(0.1)
+    wait_for(lambda: listens(port))
     yield f"http://127.0.0.1:{port}"
     server.kill()
     server.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def environment_of(endpoint: str) -> dict[str, str]:

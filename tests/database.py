@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from tests.flows.serving import free_port
+from tests.ports import free_port
 
 PASSWORD = "p@ss/w:rd of the test"
-_PATIENCE_S = "60"
+_PATIENCE_S = "300"
 _DEBIAN = Path("/usr/lib/postgresql")
 
 

@@ -17,8 +17,11 @@ from pathlib import Path
 
 import httpx
 
+from tests.ports import free_port
+
 REPOSITORY = Path(__file__).parent.parent.parent
 READY_S, RUN_S, STOP_S = 900, 600, 180  # generous: a machine that trains meanwhile takes ten times as long
+ANSWER_S = 180  # Prefect's server itself waits 60 s for SQLite's lock before it says 503
 RUNNING = "running; Ctrl-C ends it"
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
@@ -28,7 +31,7 @@ class Api:
 
     def __init__(self, url: str, auth: str) -> None:
         user, password = auth.split(":")
-        self.http = httpx.Client(base_url=url, auth=(user, password), timeout=60)
+        self.http = httpx.Client(base_url=url, auth=(user, password), timeout=ANSWER_S)
 
     def get(self, path: str, **query: str) -> dict:
         return _patiently(lambda: self.http.get(path, params=query)).raise_for_status().json()
@@ -154,12 +157,6 @@ def proxy() -> Iterator[tuple[dict[str, str], list[str]]]:
     yield environment | {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}, asked
     server.shutdown()
     server.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def last_line(log: Path) -> dict:

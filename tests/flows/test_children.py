@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows.children import ChildEnded, Children, children
+from tests.patience import wait_for
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 # Starts a process in a session of its own, as a worker does with a run, writes down its number, and sleeps.
@@ -35,13 +35,6 @@ NOTER = "import os, pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text(str
 def processes(tmp_path: Path) -> Iterator[Children]:
     with children(tmp_path / "logs", os.environ) as started:
         yield started
-
-
-def wait_for(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def number_in(file: Path) -> int:

@@ -5,12 +5,10 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,10 +28,13 @@ from flows.scoring import score_here
 from storage.settings import ExtractSettings, ScoreSettings
 from storage.workspace import existing_workspace
 from tests.bucket import environment_of, upload
+from tests.patience import wait_for
+from tests.ports import free_port, listens
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parent.parent.parent
 PHOTOS = 24
+RAYS_OWN = 20_000  # Ray gives its workers ports up to about here
 KEYS = {"files": ["path"], "faces": ["file_hash", "face_index"], "scores": ["file_hash", "face_index"]}
 RUN_ONLY = ("run_id", "seen_at", "extracted_at", "scored_at", "source", "mtime_ns")
 
@@ -180,7 +181,7 @@ def watched(cluster: LocalCluster, look: Callable[[Client], bool]) -> Iterator[N
 @pytest.fixture(scope="module")
 def ray(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[psutil.Process]:
     """One node with two CPUs. Ray listens on every address of the machine, so it gets a token that all must know."""
-    ports = [_free_port(), _free_port()]
+    ports = [free_port(above=RAYS_OWN), free_port(above=RAYS_OWN)]
     with pytest.MonkeyPatch.context() as patch:
         ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
         quick = {"RAY_worker_niceness": "0"}  # workers are as nice as can be, and on a busy machine hardly start
@@ -193,15 +194,13 @@ def ray(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[psu
         folder = tempfile.mkdtemp(prefix="ray-")  # its sockets' paths must be short
         with (tmp_path_factory.mktemp("ray") / "log").open("w") as log:
             head = subprocess.Popen([*command, "--temp-dir", folder], stdout=log, stderr=log)
-        ends = time.monotonic() + 90
-        while time.monotonic() < ends and not all(map(_listens, ports)):
-            time.sleep(0.2)
         try:
+            wait_for(lambda: all(map(listens, ports)))
             yield psutil.Process(head.pid)
         finally:
             everyone = psutil.Process(head.pid).children(recursive=True)
             head.terminate()
-            head.wait(60)
+            head.wait(300)
             for process in psutil.wait_procs(everyone, timeout=10)[1]:
                 process.kill()
             shutil.rmtree(folder, ignore_errors=True)
@@ -248,7 +247,7 @@ def test_a_worker_of_ray_killed_in_the_middle_costs_no_row(
 @pytest.fixture(scope="module")
 def prefect_server() -> Iterator[None]:
     """A Prefect server that tasks report to, on 127.0.0.1."""
-    with prefect_test_harness(server_startup_timeout=120):
+    with prefect_test_harness(server_startup_timeout=600):
         yield
 
 
@@ -262,7 +261,7 @@ def test_chunks_are_prefect_tasks_on_dask(
 ) -> None:
     score(settings(dask, photos, tmp_path / "work", model_file, chunk_files=9))
     assert same(rows_of(str(tmp_path / "work")), embedded) == ALL_SAME
-    assert finished_tasks(3) == 3
+    wait_for(lambda: finished_tasks() == 3)
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -273,32 +272,13 @@ def test_chunks_are_prefect_tasks_on_ray(
     tmp_path: Path,
     model_file: Path,
 ) -> None:
-    before = finished_tasks(0)
+    before = finished_tasks()
     score(ray_settings(photos, tmp_path, model_file).model_copy(update={"chunk_files": 9}))
     assert same(rows_of(str(tmp_path)), embedded) == ALL_SAME
-    assert finished_tasks(before + 3) == before + 3
+    wait_for(lambda: finished_tasks() == before + 3)
 
 
-def finished_tasks(wanted: int) -> int:
-    """Task runs that the server knows as completed, once there are so many: workers tell it a moment later."""
-    ends = time.monotonic() + 30
+def finished_tasks() -> int:
+    """Task runs that the server knows as completed."""
     with get_client(sync_client=True) as server:
-        while True:
-            done = sum(run.state_name == "Completed" for run in server.read_task_runs())
-            if done >= wanted or time.monotonic() > ends:
-                return done
-            time.sleep(0.2)
-
-
-def _free_port() -> int:
-    """Above those that Ray gives its workers."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            if (port := probe.getsockname()[1]) > 20_000:
-                return port
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+        return sum(run.state_name == "Completed" for run in server.read_task_runs())

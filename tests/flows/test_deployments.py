@@ -27,6 +27,7 @@ from websockets.typing import Origin
 from storage.settings import UpSettings
 from storage.workspace import open_workspace
 from tests.flows.serving import (
+    ANSWER_S,
     FINAL,
     REPOSITORY,
     RUN_S,
@@ -45,7 +46,6 @@ DEPLOYMENTS = {
 }
 pytestmark = pytest.mark.timeout(1800)  # a machine that trains meanwhile takes ten times as long
 SHARED_LIMITS = {"one-writer", "one-trainer"}
-SERVICE_S = 120
 AT_ONCE = {"env": {"PREFECT_FLOWS_DEFAULT_RETRIES": "0"}}  # a run that fails for good, without waiting in between
 
 each_deployment = pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -221,7 +221,7 @@ def test_what_our_code_logs_is_on_the_runs_page(scored: dict, prefect: Prefect):
         lines = prefect.up.api().post("/logs/filter", wanted).raise_for_status().json()
         return any(line["name"] == "flows.steps" and "photos: 3 of 3" in line["message"] for line in lines)
 
-    prefect.up.wait_until(shown, SERVICE_S)
+    prefect.up.wait_until(shown)
 
 
 @pytest.mark.slow
@@ -235,7 +235,7 @@ def test_the_next_runs_are_scheduled(name: str, hour: str, prefect: Prefect):
     def planned() -> list[str]:
         return [run["expected_start_time"] for run in prefect.up.api().flow_runs(**wanted) if run["auto_scheduled"]]
 
-    prefect.up.wait_until(lambda: bool(planned()), SERVICE_S)
+    prefect.up.wait_until(lambda: bool(planned()))
     assert [moment for moment in planned() if hour not in moment] == []
 
 
@@ -353,7 +353,7 @@ def test_health_reports_but_touches_no_table_while_another_writes(
 
 @pytest.mark.slow
 def test_prefects_own_page_is_there(prefect: Prefect):
-    answer = httpx.get(f"{prefect.url}/", timeout=30, follow_redirects=True)
+    answer = httpx.get(f"{prefect.url}/", timeout=ANSWER_S, follow_redirects=True)
     assert answer.status_code == 200
     assert "text/html" in answer.headers["content-type"]
 
@@ -379,7 +379,9 @@ def test_a_misspelt_parameter_is_refused_before_any_work(name: str, prefect: Pre
 @pytest.mark.parametrize("password", [None, ("admin", "guessed")])
 def test_a_page_from_elsewhere_can_start_nothing(password: tuple[str, str] | None, prefect: Prefect):
     foreign = {"Origin": "http://evil.example"}
-    answer = httpx.post(f"{prefect.url}/api/flows/", json={"name": "evil"}, headers=foreign, auth=password)
+    answer = httpx.post(
+        f"{prefect.url}/api/flows/", json={"name": "evil"}, headers=foreign, auth=password, timeout=ANSWER_S
+    )
     assert answer.status_code in {401, 403}
     assert "access-control-allow-origin" not in answer.headers
 
@@ -429,7 +431,7 @@ def test_only_this_machine_can_reach_it(prefect: Prefect):
 @pytest.mark.slow
 def test_it_speaks_to_nobody_else(scored: dict, prefect: Prefect):
     """The server, the workers, a run and the review pages, whose makers like to know how they are used."""
-    assert httpx.get(f"http://127.0.0.1:{prefect.up.review_port}/", timeout=30).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{prefect.up.review_port}/", timeout=ANSWER_S).status_code == 200
     assert prefect.strangers == []
 
 
@@ -439,21 +441,21 @@ def test_who_asks_for_another_machine_is_noticed(address: str, monkeypatch: pyte
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         with contextlib.suppress(httpx.ProxyError):
-            httpx.get(address)
+            httpx.get(address, timeout=ANSWER_S)
     assert len(strangers) == 1
     assert "faceline.example" in strangers[0]
 
 
 @pytest.mark.slow
 def test_the_review_pages_are_there(prefect: Prefect):
-    assert httpx.get(f"http://127.0.0.1:{prefect.up.review_port}/", timeout=30).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{prefect.up.review_port}/", timeout=ANSWER_S).status_code == 200
 
 
 @pytest.mark.slow
 def test_an_upload_that_no_review_page_sent_is_refused(prefect: Prefect):
     """A foreign page can send a form, but neither read the cookie nor its token."""
     url = f"http://127.0.0.1:{prefect.up.review_port}/_stcore/upload_file/session/file"
-    assert httpx.put(url, files={"file": b"a photo"}, timeout=30).status_code == 403
+    assert httpx.put(url, files={"file": b"a photo"}, timeout=ANSWER_S).status_code == 403
 
 
 @pytest.mark.slow
@@ -529,7 +531,7 @@ Block(name="test", url="{told.url}", json_data=message).save("test", overwrite=T
     def heard() -> set[tuple[str, str]]:  # a message comes again when the server's database was locked just then
         return {(each["subject"], each["body"].split(":")[0]) for each in told.messages}
 
-    prefect.up.wait_until(lambda: len(heard()) >= 2, SERVICE_S)
+    prefect.up.wait_until(lambda: len(heard()) >= 2)
     assert heard() == wanted
     assert "secret" not in json.dumps(told.messages)
 

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,9 +16,10 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from storage.workspace import Workspace
+from tests.ports import free_port, listens
 
 CHROMIUM = "/usr/bin/chromium"
-PATIENCE_MS = 60_000
+PATIENCE_MS = 180_000
 needs_chromium = pytest.mark.skipif(
     shutil.which(CHROMIUM) is None, reason=f"needs {CHROMIUM}: apt-get install chromium"
 )
@@ -32,13 +32,14 @@ _QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+
 _AT_WORK = ("stStatusWidget", "stSpinner", "stSkeleton", "stAppSkeleton")
 
 
 @contextmanager
 def pages_of(workspace: Workspace, *flags: str) -> Iterator[str]:
     """Where the app is served, by the command's own code."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "flows.cli", "review", "--workspace", str(workspace.root), "--port", str(port)]
     server = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
@@ -47,8 +48,8 @@ def pages_of(workspace: Workspace, *flags: str) -> Iterator[str]:
         yield url
     finally:
         server.send_signal(signal.SIGTERM)
-        server.communicate(timeout=30)
-    assert not _listens(port), "the server outlived its command"
+        server.communicate(timeout=180)
+    assert not listens(port), "the server outlived its command"
 
 
 @contextmanager
@@ -72,17 +73,6 @@ def until_idle(page: Page) -> None:
     at_work = ", ".join(f"[data-testid={name}]" for name in _AT_WORK)
     page.wait_for_function(f"document.querySelectorAll('{at_work}').length === 0")
     page.wait_for_load_state("networkidle")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _wait_until_healthy(url: str, server: subprocess.Popen) -> None:

@@ -2,7 +2,6 @@
 
 import pickle
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from tasks.chunk import commit_chunk
 from tasks.extract import Extraction
 from tasks.folder import Found, list_files
 from tasks.outpost import BadWorker, Job, Scoring, read_there, supplied
+from tests.patience import wait_for
 
 REPOSITORY = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.slow
@@ -108,9 +108,7 @@ def test_an_idle_outpost_ends_its_processes(job: Job, hopper: Path, monkeypatch:
     monkeypatch.setattr(outpost, "_IDLE_S", 0.1)
     read_there(photo_of(hopper), job)
     kept = outpost._outposts.get(job.run_id)
-    ends = time.monotonic() + 20
-    while job.run_id in outpost._outposts and time.monotonic() < ends:
-        time.sleep(0.05)
+    wait_for(lambda: job.run_id not in outpost._outposts)
     assert kept is not None
     with pytest.raises(RuntimeError, match="was left"):
         kept.read(photo_of(hopper))

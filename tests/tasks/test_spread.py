@@ -17,6 +17,7 @@ import pytest
 
 from storage.schemas import FileStatus
 from tasks.spread import Lost, NoWorkers, Spread
+from tests.patience import wait_for
 from tests.tasks.workers import Deed, never_built, obedient
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -91,10 +92,13 @@ def test_an_error_that_nobody_foresaw_is_told(pool: Pool) -> None:
 def test_a_pool_has_all_its_workers_again_after_deaths(pool: Pool) -> None:
     """One worker may be quick enough to answer for both, so it's asked until the other has answered too."""
     answers(pool, [("abort", 0), ("spin", 0)])
-    deadline, seen = time.monotonic() + 30, pids(pool)
-    while len(seen) < 2 and time.monotonic() < deadline:
-        seen |= pids(pool)
-    assert len(seen) == 2
+    seen: set[int] = set()
+
+    def both() -> bool:
+        seen.update(pids(pool))
+        return len(seen) == 2
+
+    wait_for(both)
 
 
 @pytest.mark.slow
@@ -206,7 +210,4 @@ def test_a_parent_that_is_killed_leaves_no_worker() -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    ends = time.monotonic() + 5
-    while any(map(is_alive, workers)) and time.monotonic() < ends:
-        time.sleep(0.05)
-    assert [pid for pid in workers if is_alive(pid)] == []
+    wait_for(lambda: not any(map(is_alive, workers)))
