@@ -111,7 +111,7 @@ def _ray(settings: PhotoSettings) -> Iterator[_Cluster]:
         raise NoCluster("--runner ray needs prefect-ray: pip install 'faceline[ray]'") from error
     cores = settings.workers or 1
     needs: dict[str, Any] = {"num_cpus": cores}
-    if getattr(settings, "device", "cpu") == "cuda":
+    if getattr(settings, "device", "cpu") in {"cuda", "tensorrt"}:
         needs["num_gpus"] = 1
     runner = RayTaskRunner(address=settings.address)
     try:

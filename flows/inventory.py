@@ -70,6 +70,7 @@ def _what_works() -> dict:
     found: dict = {"python": platform.python_version(), "packages": {name: version_of(name) for name in _PACKAGES}}
     found["models"] = {name: _runs(name, "cpu") for name in SHIPPED}
     found["cuda"] = _runs("pretrained", "cuda")
+    found["tensorrt"] = _runs("pretrained", "tensorrt")
     found["tensorflow_gpus"] = _tensorflow_gpus()
     try:
         found["detector"] = str(detector_file("centerface", None, fetch=False))

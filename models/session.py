@@ -2,20 +2,32 @@
 
 A listed provider says nothing: `onnxruntime.get_available_providers()` names CUDA on machines without one, and a
 session falls back to the CPU with a log line. So cuda is asked for with fallback forbidden, and what runs is read
-from the session."""
+from the session.
+
+Several threads hand crops to one model. On a GPU they take turns: while it judges one's crops, the others decode."""
 
 import hashlib
+import importlib.util
 import logging
+import threading
+import time
+from contextlib import nullcontext, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnxruntime
 from pydantic import ValidationError
 
+from models.batch_size import BatchSize
 from models.contract import AGE_OUTPUTS, GENDER_OUTPUT, INPUT, METADATA_KEY, About, Answers, BadModel
+from storage.settings import Device
 
-Device = Literal["auto", "cpu", "cuda"]
+_CPU, _CUDA, _TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
+_PROVIDERS = {"cpu": [_CPU], "cuda": [_CUDA], "tensorrt": [_TENSORRT, _CUDA]}  # CUDA runs what TensorRT can't
+_BATCH = 64
+_MOST = 2048  # crops a call on a GPU: 100 MB of pixels, and some GB of VGG16's answers
+_NO_ROOM = "Failed to allocate memory"
 _FATAL = 4  # of ONNX Runtime's log levels
 logger = logging.getLogger(__name__)
 
@@ -24,21 +36,27 @@ class OnnxModel:
     """A loaded model. Calling it is thread-safe."""
 
     def __init__(
-        self, content: bytes, version: str, device: Device, *, batch: int = 64, threads: int | None = None
+        self, content: bytes, version: str, device: Device, *, batch: int | None = None, threads: int | None = None
     ) -> None:
-        """`threads` of the CPU; None: one a core. Raises BadModel."""
+        """`batch`: crops a call; None: 64, and on CUDA more while that is faster. `threads` of the CPU; None: one a
+        core. Raises BadModel."""
         self.hash = hashlib.sha256(content).hexdigest()
         self.version = version
-        self._batch = batch
         self._session = open_session(content, version, device, threads)
         self.provider = self._session.get_providers()[0]
+        first = batch or _BATCH
+        self._batch = BatchSize(first, _MOST if batch is None and self.provider == _CUDA else first)
+        self._turn = nullcontext() if self.provider == _CPU else threading.Lock()
         self.about = _about(self._session, version)
         self._outputs = _checked_outputs(self._session, self.about, version)
 
     def __call__(self, crops: np.ndarray) -> Answers:
-        parts = [self._run(crops[start : start + self._batch]) for start in range(0, len(crops), self._batch)]
-        if not parts:
-            parts = [[np.empty(0, np.float32) for _ in self._outputs]]
+        parts = [[np.empty(0, np.float32) for _ in self._outputs]]
+        start = 0
+        while start < len(crops):
+            answers = self._next_batch(crops[start:])
+            start += len(answers[0])
+            parts.append(answers)
         columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
         if not all(np.isfinite(column).all() for column in columns):
             raise BadModel(f"model {self.version}: an answer is not a number; nothing of this batch is stored")
@@ -46,15 +64,40 @@ class OnnxModel:
             raise BadModel(f"model {self.version}: a probability lies outside 0 to 1; nothing of this batch is stored")
         return Answers(*columns[:3], female=columns[3] if len(columns) == 4 else None)
 
+    def _next_batch(self, crops: np.ndarray) -> list[np.ndarray]:
+        """The answers for as many of the first crops as fit."""
+        with self._turn:
+            while True:
+                batch = crops[: self._batch.size]
+                began = time.perf_counter()
+                try:
+                    answers = self._run(batch)
+                except _NoRoom:
+                    if len(batch) == 1:
+                        raise
+                    self._batch.halve()
+                    logger.info("%d crops have no room in memory at a time; now %d", len(batch), self._batch.size)
+                    continue
+                self._batch.took(len(batch), time.perf_counter() - began)
+                return answers
+
     def _run(self, crops: np.ndarray) -> list[np.ndarray]:
+        missing = self._batch.size - len(crops) if self.provider == _TENSORRT else 0
+        if missing:  # TensorRT builds an engine for each shape, in minutes, so it only ever sees one
+            crops = np.pad(crops, ((0, missing), (0, 0), (0, 0), (0, 0)))
         try:
             answers = self._session.run(list(self._outputs), {INPUT: crops})
         except Exception as error:  # onnxruntime's errors have no common base below Exception
-            raise BadModel(f"model {self.version}: inference failed: {_first_line(error)}") from error
+            kind = _NoRoom if _NO_ROOM in str(error) else BadModel
+            raise kind(f"model {self.version}: inference failed: {_first_line(error)}") from error
         columns = [np.asarray(answer, np.float32) for answer in answers]
         if any(column.shape != (len(crops),) for column in columns):
             raise BadModel(f"model {self.version}: {len(crops)} crops, answers of {[c.shape for c in columns]}")
-        return columns
+        return [column[: len(crops) - missing] for column in columns]
+
+
+class _NoRoom(BadModel):
+    """The memory is too small for that batch."""
 
 
 def nvidia_device_present() -> bool:
@@ -70,24 +113,32 @@ def open_session(content: bytes, version: str, device: Device, threads: int | No
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads or 0
-    providers = ["CPUExecutionProvider"]
-    if device == "cuda":
-        if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-            raise BadModel("--device cuda: this ONNX Runtime is built without CUDA; see the README on the GPU set-up")
-        if hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls(directory="")  # CUDA's libraries from the nvidia-* packages
+    providers = _PROVIDERS[device]
+    if device != "cpu":
+        if providers[0] not in onnxruntime.get_available_providers():
+            raise BadModel(f"--device {device}: this ONNX Runtime is built without it; see the README, On a GPU")
+        _load_libraries(device)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        providers = ["CUDAExecutionProvider"]
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=providers)
+        session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except Exception as error:  # see above: no common base
         reason = _first_line(error)
-        if device == "cuda":
-            raise BadModel(f"--device cuda: no device or library of CUDA 12 that works here: {reason}") from error
+        if device != "cpu":
+            wanted = "CUDA 12" if device == "cuda" else "CUDA 12 and TensorRT 10"
+            raise BadModel(f"--device {device}: no device or library of {wanted} that works here: {reason}") from error
         raise BadModel(f"model {version}: not a model that ONNX Runtime loads: {reason}") from error
     if session.get_providers()[0] != providers[0]:
         raise BadModel(f"--device {device}: ONNX Runtime chose {session.get_providers()[0]} instead")
     return session
+
+
+def _load_libraries(device: Device) -> None:
+    """Those of CUDA and TensorRT that came as Python packages, which the system's loader doesn't look through."""
+    if hasattr(onnxruntime, "preload_dlls"):
+        with redirect_stdout(StringIO()):  # it prints what it lacks, and what it lacks the session will say
+            onnxruntime.preload_dlls(directory="")
+    if device == "tensorrt" and importlib.util.find_spec("tensorrt_libs"):
+        importlib.import_module("tensorrt_libs")
 
 
 def _first_line(error: Exception) -> str:

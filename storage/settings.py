@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 
 DetectorName = Literal["haar", "centerface", "yunet"]
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 FaceMode = Literal["detect", "whole"]
 Recipe = Literal["distribution", "classic"]
 Runner = Literal["embedded", "dask", "ray"]
@@ -15,6 +16,7 @@ NetworkName = Literal["vgg16", "fast"]
 Targets = Literal["age+gender", "age"]
 Stage = TypeVar("Stage", bound="Frozen")
 _MODELS = "a registry version, champion, pretrained, fast, or an .onnx file"
+_DEVICE = "cuda and tensorrt fail where they don't really run"
 
 
 class Frozen(BaseModel):
@@ -186,8 +188,10 @@ class ScoreSettings(PhotoSettings):
     """Score every face in folders of photos; what is scored already is skipped."""
 
     model: str = Field(default="champion", description=_MODELS)
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
-    batch: int = Field(default=64, ge=1, le=4096, description="crops an inference call")
+    device: Device = Field(default="auto", description=_DEVICE)
+    batch: int | None = Field(
+        default=None, ge=1, le=4096, description="crops an inference call; unset: 64, and with cuda as many as pay"
+    )
     keep_crops: bool = Field(default=True, description="store the crops; without them, review shows no pictures")
 
 
@@ -197,7 +201,7 @@ class PredictSettings(Frozen):
     photos: CliPositionalArg[list[str]] = Field(min_length=1, description="photo files")
     model: str = Field(default="pretrained", description="pretrained, fast, an .onnx file, or a version of --workspace")
     workspace: str | None = Field(default=None, description="where versions and champion are looked up")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
+    device: Device = Field(default="auto", description=_DEVICE)
     faces: FaceMode = Field(default="detect", description="find faces, or take each picture as one face")
 
 
@@ -216,7 +220,7 @@ class EvaluateSettings(StageSettings):
     report: str | None = Field(
         default=None, description="folder for the page and the figures; unset: evaluations/ in the workspace"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
+    device: Device = Field(default="auto", description=_DEVICE)
 
     @model_validator(mode="after")
     def _table_has_no_workspace(self) -> Self:
@@ -242,7 +246,7 @@ class CompareSettings(StageSettings):
     before: CliPositionalArg[str] = Field(description=_MODELS)
     after: CliPositionalArg[str] = Field(description="the model to compare with it")
     split: str | None = Field(default="test", description="the labels' split column; None: every labelled face")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
+    device: Device = Field(default="auto", description=_DEVICE)
 
 
 class ListModelsSettings(StageSettings):
@@ -291,7 +295,7 @@ class DataReportSettings(StageSettings):
         "trained on them, which has learnt their mistakes",
     )
     check_labels: bool = Field(default=True, description="let the model judge the labels; without, it takes seconds")
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="cuda fails where it doesn't really run")
+    device: Device = Field(default="auto", description=_DEVICE)
     years_apart: float = Field(
         default=2, ge=0, description="labels of one shot whose ages differ by more contradict each other"
     )

@@ -52,7 +52,7 @@ class Scoring:
     model_hash: str
     version: str
     device: Device
-    batch: int
+    batch: int | None
 
 
 @dataclass(frozen=True)
