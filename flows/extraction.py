@@ -19,10 +19,10 @@ from storage.settings import ExtractSettings, PhotoSettings
 from storage.workspace import Workspace, new_run_id, open_workspace
 from tasks.bucket import Bucket, is_in_bucket
 from tasks.chunk import ReadChunk, ScoreNew, commit_chunk, read_chunk
-from tasks.contents import Contents, drop_unread_heif
+from tasks.contents import Contents, drop_unread_heif, still_to_do
 from tasks.detect import detector_file
 from tasks.extract import Extraction
-from tasks.folder import Found, check_folder, growing, list_files, still_to_do
+from tasks.folder import Found, check_folder, growing, list_files
 from tasks.labels import label_folders, label_reader
 from tasks.outpost import Job, Scoring, read_there, supplied
 from tasks.read import finding_of, photo_workers

@@ -14,10 +14,11 @@ from upath import UPath
 
 from storage.audit import note_forgetting
 from storage.compact import tidy
+from storage.forgotten import read_tombstones, write_tombstones
 from storage.ledger import CHECKSUMS
 from storage.schemas import TABLES
 from storage.tables import predicates
-from storage.tombstones import Tombstones, read_tombstones, write_tombstones
+from storage.tombstones import Tombstones
 from storage.trained_on import TRAINED_ON, with_tombstones
 from storage.workspace import BadWorkspace, Workspace, write_parquet
 

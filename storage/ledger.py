@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
+import polars as pl
 from deltalake import DeltaTable
 
 from storage.refusal import Refusal
@@ -53,9 +53,14 @@ class Ledger:
     hashes: dict[str, str]
 
 
+def data_files(table: DeltaTable) -> pl.DataFrame:
+    """A row for each of its data files: `path`, `size_bytes`, `num_records` and more."""
+    return pl.DataFrame(table.get_add_actions(flatten=True))
+
+
 def state_of(table: DeltaTable) -> State:
-    rows = pa.table(table.get_add_actions(flatten=True)).to_pylist()
-    files = [DataFile(row["path"], row["size_bytes"], row["num_records"]) for row in rows]
+    rows = data_files(table).select("path", "size_bytes", "num_records").iter_rows()
+    files = [DataFile(*row) for row in rows]
     return State(table.version(), {file.path: file for file in files})
 
 

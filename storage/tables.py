@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.transaction import AddAction
 
-from storage.ledger import DataFile
+from storage.ledger import DataFile, data_files
 from storage.schemas import KEYS, TABLES
 
 PROPERTIES = {
@@ -32,7 +32,7 @@ _ROWS_A_GROUP = 1000  # a reader of a few crops needn't load a shard's worth
 def scan_folder(folder: Path, table: DeltaTable) -> pl.LazyFrame:
     """The rows of a table that lies in a folder, lazily. Polars' own `scan_delta` looks for `My Photos` as
     `My%20Photos` (Polars 2.1, deltalake 1.6)."""
-    paths = [str(folder / name) for name in pa.table(table.get_add_actions())["path"].to_pylist()]
+    paths = [str(folder / name) for name in data_files(table)["path"]]
     schema = pl.Schema(table.schema())
     if not paths:
         return pl.LazyFrame(schema=schema)

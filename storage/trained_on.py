@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import polars as pl
 from upath import UPath
 
-from storage.tombstones import Tombstones, read_tombstones
+from storage.forgotten import read_tombstones
+from storage.tombstones import Tombstones
 from storage.workspace import Workspace, write_parquet
 
 TRAINED_ON = "trained_on.parquet"

@@ -1,15 +1,31 @@
-"""The memory of extraction, so that no content is decoded twice."""
+"""The memory of extraction: which files are done, and which contents, so that none is decoded twice."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
+from storage.forgotten import read_tombstones
 from storage.schemas import FileStatus
-from storage.tombstones import read_tombstones
 from storage.workspace import Workspace
+from tasks.folder import Found
 from tasks.heif import MISSING, can_read_heif
 from tasks.read import Looked, is_known, prefix_of
+
+
+def still_to_do(listed: list[Found], workspace: Workspace, fingerprint: str) -> list[Found]:
+    """Those without a row for the same path, size, time and settings."""
+    if not listed:
+        return []
+    keys = ["source", "path", "size", "mtime_ns"]
+    met = pl.DataFrame([[getattr(found, key) for key in keys] for found in listed], schema=keys, orient="row")
+    done = (
+        workspace.scan("files")
+        .filter(pl.col("fingerprint") == fingerprint, pl.col("source").is_in(met["source"].unique().implode()))
+        .select(keys)
+    )
+    open_rows = met.with_row_index().lazy().join(done, on=keys, how="anti").select("index").sort("index").collect()
+    return [listed[index] for index in open_rows["index"]]
 
 
 class Contents:

@@ -1,6 +1,6 @@
-"""Which files there are, and which are still to do.
+"""Which files there are.
 
-Listing opens no file: a directory walk and an anti-join against the `files` table. Names are bytes on disk, and
+Listing opens no file. Names are bytes on disk, and
 `os.listdir` gives those that aren't UTF-8 as surrogates, on which `cv2.imread` dies with SIGSEGV; so a name is
 escaped into text once, here, and turned back into bytes where the file is opened."""
 
@@ -11,11 +11,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import polars as pl
-
 from storage.refusal import Refusal
 from storage.schemas import FileStatus
-from storage.workspace import Workspace
 
 
 class BadFolder(Refusal):
@@ -77,21 +74,6 @@ def list_files(folder: str, *, leave_out: str | None = None) -> Iterator[Found]:
             raise BadFolder(f"{folder}: can't be listed: {error.strerror}")
         path = escape(os.path.relpath(error.filename, root))
         yield Found(source, path, 0, 0, FileStatus.UNREADABLE, f"the folder can't be listed: {error.strerror}")
-
-
-def still_to_do(listed: list[Found], workspace: Workspace, fingerprint: str) -> list[Found]:
-    """Those without a row for the same path, size, time and settings."""
-    if not listed:
-        return []
-    keys = ["source", "path", "size", "mtime_ns"]
-    met = pl.DataFrame([[getattr(found, key) for key in keys] for found in listed], schema=keys, orient="row")
-    done = (
-        workspace.scan("files")
-        .filter(pl.col("fingerprint") == fingerprint, pl.col("source").is_in(met["source"].unique().implode()))
-        .select(keys)
-    )
-    open_rows = met.with_row_index().lazy().join(done, on=keys, how="anti").select("index").sort("index").collect()
-    return [listed[index] for index in open_rows["index"]]
 
 
 def growing(found: Found, settle_s: float) -> bool:

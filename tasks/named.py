@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from storage.forget import Unread
+from storage.forgotten import read_tombstones
 from storage.ledger import sha256_of
 from storage.refusal import Refusal
-from storage.tombstones import read_tombstones
 from storage.workspace import Workspace
 from tasks.folder import escape
 

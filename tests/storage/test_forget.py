@@ -12,10 +12,11 @@ import pytest
 from deltalake import write_deltalake
 
 from storage.forget import Unread, finish_forgetting, forget
+from storage.forgotten import read_tombstones, write_tombstones
 from storage.reviews import open_reviews
 from storage.schemas import TABLES
 from storage.tables import append_rows
-from storage.tombstones import Tombstones, read_tombstones, write_tombstones
+from storage.tombstones import Tombstones
 from storage.trained_on import note_trained_on, who_saw
 from storage.verify import find_damage
 from storage.workspace import BadWorkspace, Workspace, open_workspace

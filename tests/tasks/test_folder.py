@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from storage.schemas import FileStatus
 from storage.workspace import Workspace, open_workspace
-from tasks.folder import BadFolder, Found, escape, growing, list_files, still_to_do, unescape
+from tasks.contents import still_to_do
+from tasks.folder import BadFolder, Found, escape, growing, list_files, unescape
 from tests.rows import FINGERPRINT, file_row, files
 
 LATIN1 = b"caf\xe9 \xff.jpg"

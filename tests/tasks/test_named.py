@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from storage.forget import Unread
+from storage.forgotten import read_tombstones, write_tombstones
 from storage.ledger import sha256_of
-from storage.tombstones import read_tombstones, write_tombstones
 from storage.workspace import Workspace, open_workspace
 from tasks.folder import list_files
 from tasks.named import Named, Unknown, named
