@@ -12,7 +12,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pooch
 
 from models import centerface
 from models.contract import BadModel
@@ -83,6 +82,8 @@ def detector_file(name: DetectorName, given: str | None, *, fetch: bool) -> Path
 
 def fetch_yunet(url: str) -> Path:
     """Downloads YuNet's model, once. Raises NoDetector when it can't be had or isn't the expected file."""
+    import pooch  # here, as every worker process would load it
+
     try:
         return Path(pooch.retrieve(url, f"sha256:{YUNET_SHA256}", path=pooch.os_cache("faceline"), progressbar=False))
     except (OSError, ValueError) as error:
