@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test quick check faults lock gpu bench-speed bench-quality bench-tables bench-models clean
+.PHONY: install demo test quick check faults lock gpu bench-speed bench-quality bench-tables bench-models pictures clean
 .DEFAULT_GOAL := install
 
 install: $(STAMP)
@@ -70,6 +70,10 @@ LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-
 lock:
 	$(LOCK) -o requirements.lock
 	$(LOCK) --extra gpu -o requirements-gpu.lock
+
+# The README's pictures, with Debian's Chromium.
+pictures: install
+	$(BIN)/python -m tests.review.take_pictures
 
 clean:
 	rm -rf $(VENV) benchmarks/.peers demo-workspace build *.egg-info

@@ -3,7 +3,6 @@ loopback and the protections of docs/prefect.md."""
 
 import contextlib
 import http.server
-import importlib.util
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from websockets.typing import Origin
 
 from storage.settings import UpSettings
 from storage.workspace import open_workspace
+from tests import samples
 from tests.flows.serving import (
     ANSWER_S,
     FINAL,
@@ -174,8 +174,8 @@ def told() -> Iterator[Told]:
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two portraits and a file that is no photo, by the names p1.jpg, p2.png and p3.jpg."""
     folder = tmp_path_factory.mktemp("photos")
-    shutil.copy(_package("matplotlib") / "mpl-data/sample_data/grace_hopper.jpg", folder / "p1.jpg")
-    shutil.copy(_package("skimage") / "data/astronaut.png", folder / "p2.png")
+    shutil.copy(samples.HOPPER, folder / "p1.jpg")
+    shutil.copy(samples.COLLINS, folder / "p2.png")
     (folder / "p3.jpg").write_bytes(b"this is not a photo")
     return folder
 
@@ -409,13 +409,6 @@ def _is_json(content: bytes) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _package(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    assert spec is not None, f"{name} isn't installed"
-    assert spec.origin is not None
-    return Path(spec.origin).parent
 
 
 # The service itself
