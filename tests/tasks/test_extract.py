@@ -347,6 +347,27 @@ def importable() -> Iterator[None]:
     sys.path.pop(0)
 
 
+def test_what_c_libraries_say_of_a_damaged_photo_stays_off_the_terminal(
+    extraction: Extraction, collins: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/cut.png").write_bytes(collins.read_bytes()[:99_999])  # libpng: its input is incomplete
+    [(_, looked)] = looked_at(tmp_path / "photos", extraction, tmp_path)
+    assert (getattr(looked, "status", None), capfd.readouterr().err) == (FileStatus.TRUNCATED, "")
+
+
+def test_what_is_written_after_a_photo_reaches_the_terminal(
+    reader: PhotoReader, hopper: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "cut.jpg").write_bytes(hopper.read_bytes()[:5000])
+    open_before = os.listdir("/dev/fd")
+    statuses = [reader(Ask(os.fsencode(path))).status for path in (hopper, tmp_path / "cut.jpg")]
+    os.write(2, b"a traceback")
+    assert statuses == [FileStatus.OK, FileStatus.TRUNCATED]
+    assert capfd.readouterr().err == "a traceback"
+    assert os.listdir("/dev/fd") == open_before
+
+
 def commit(extraction: Extraction, looked) -> None:
     extraction.workspace.append("faces", extraction.new_faces(looked))
     extraction.workspace.append("files", extraction.file_rows(looked))
