@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any, Generic, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
@@ -86,7 +87,7 @@ class Spread(Generic[Item, Answer]):
         self._closed = False
         self._lock = threading.Lock()
         # The kernel ends a worker with the *thread* that started it, so one starts them that lives as long as we do.
-        self._starter = ThreadPoolExecutor(1, thread_name_prefix="spread")
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="spread", initializer=_ignore_interrupts)
 
     def __enter__(self) -> "Spread[Item, Answer]":
         return self
@@ -158,6 +159,13 @@ class Spread(Generic[Item, Answer]):
         self._pool.join()
 
 
+def _ignore_interrupts() -> None:
+    """What this thread starts never sees Ctrl-C, which a terminal sends to all: the parent decides, and ends the pool.
+    A worker that ignored it by itself would still show a traceback for one that comes while it imports."""
+    resource_tracker.ensure_running()  # first: when it is started, Python unblocks the signal again
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
 # A worker process builds its worker once and keeps it here for the tasks that come: pebble hands a task nothing
 # from the initializer. Nothing in the parent process ever sets it.
 _worker: Callable | None = None
@@ -165,7 +173,6 @@ _worker: Callable | None = None
 
 def _start_worker(make_worker: Callable[[], Callable], memory_bytes: int, parent: int) -> None:
     global _worker  # noqa: PLW0603  see above
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and ends the pool
     if hasattr(resource, "RLIMIT_AS") and sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     _end_with_parent(parent)

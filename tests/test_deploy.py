@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import _parse
+from flows.verbs import parse
 from storage.settings import UpSettings
 
 ROOT = Path(__file__).parent.parent
@@ -26,12 +26,12 @@ def command_of(unit: Path) -> list[str]:
 def test_the_service_is_started_with_options_that_there_are() -> None:
     program, *arguments = command_of(ROOT / "deploy/faceline.service")
     assert program.endswith("/faceline")
-    assert _parse(arguments) == UpSettings(workspace="/srv/faceline/workspace", inbox="/srv/faceline/inbox")
+    assert parse(arguments) == UpSettings(workspace="/srv/faceline/workspace", inbox="/srv/faceline/inbox")
 
 
 def test_the_container_is_started_with_options_that_there_are() -> None:
     [arguments] = re.findall(r"^CMD (.+)$", CONTAINER, re.MULTILINE)
-    assert _parse(json.loads(arguments)) == UpSettings(workspace="/data/workspace", inbox="/data/inbox")
+    assert parse(json.loads(arguments)) == UpSettings(workspace="/data/workspace", inbox="/data/inbox")
 
 
 def test_the_container_has_every_package_and_file_that_it_copies() -> None:

@@ -2,12 +2,17 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from flows.cli import Faceline, run
+from flows.cli import run
+from flows.verbs import Faceline
 from storage.workspace import existing_workspace
 
 
@@ -75,6 +80,22 @@ def test_what_cannot_be_done_says_so_in_a_line(
     assert found == status
     assert "faceline" in message
     assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("what_is_being_imported", "number", "status"),
+    [("pydantic_core", signal.SIGINT, 130), ("numpy", signal.SIGINT, 130), ("pydantic_core", signal.SIGTERM, 143)],
+)
+def test_a_signal_during_the_imports_ends_a_command_in_a_line(
+    what_is_being_imported: str, number: signal.Signals, status: int, folder: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-P", "-m", "flows.cli", "extract", str(folder), "--workspace", str(tmp_path / "work")]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while what_is_being_imported not in Path(f"/proc/{running.pid}/maps").read_text() and running.poll() is None:
+        time.sleep(0.001)
+    running.send_signal(number)
+    printed, said = running.communicate(timeout=60)
+    assert (running.returncode, printed, said) == (status, '{"interrupted": true}\n', "")
 
 
 def test_the_workspace_may_come_from_the_environment(

@@ -19,8 +19,8 @@ import polars as pl
 import pytest
 import yaml
 
-from flows.cli import _parse
 from flows.up import _options, environment
+from flows.verbs import parse
 from storage.settings import DeploySettings, UpSettings
 from storage.workspace import existing_workspace
 from tests.flows.serving import FINAL, REPOSITORY, Up, make_sure_it_ended, start_and_wait
@@ -37,7 +37,7 @@ CLOSED_S = 600  # within which a silent run must be closed, the start of the ser
 
 def test_deploy_is_given_what_up_was_given() -> None:
     given = UpSettings(workspace="/w", inbox="/in", device="cpu", notify="slack-webhook/x", silence_s=300, port=4300)
-    assert _parse(["deploy", *_options(given)]) == DeploySettings(
+    assert parse(["deploy", *_options(given)]) == DeploySettings(
         workspace="/w", inbox="/in", device="cpu", notify="slack-webhook/x", silence_s=300
     )
 

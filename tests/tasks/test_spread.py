@@ -150,6 +150,17 @@ def test_leaving_ends_the_workers() -> None:
     assert [pid for pid in started if is_alive(pid)] == []
 
 
+def test_ctrl_c_is_nothing_to_a_worker_that_is_starting(capfd: pytest.CaptureFixture) -> None:
+    with pool_of(1) as own, ThreadPoolExecutor(1) as other:
+        asked = other.submit(answers, own, QUICK[:1])
+        while not asked.done():
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid or os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+        assert asked.result() == QUICK[:1]
+    assert capfd.readouterr().err == ""
+
+
 def test_a_pool_that_was_left_takes_no_more_work() -> None:
     with pool_of(1) as own:
         pass
