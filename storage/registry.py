@@ -103,15 +103,17 @@ def shipped(name: str) -> Version:
 
 
 def find(workspace: Workspace, name: str) -> Version:
-    """Raises UnknownModel, naming those there are."""
+    """One of SHIPPED, `champion`, `latest` (which was registered last), or a version by its name. Raises UnknownModel,
+    naming those there are."""
     if name in SHIPPED:
         return shipped(name)
     if name == "champion":
         return champion(workspace) or pretrained()
-    for version in versions(workspace):
-        if version.name == name:
+    registered = versions(workspace)
+    for version in reversed(registered):
+        if name in (version.name, "latest"):
             return version
-    known = ", ".join(version.name for version in versions(workspace)) or "none"
+    known = ", ".join(version.name for version in registered) or "none"
     raise UnknownModel(f"no model `{name}` in {workspace.registry}; there is {' and '.join(SHIPPED)}, and: {known}")
 
 
@@ -137,8 +139,7 @@ def _read(folder: UPath) -> Version:
 
 
 def model_content(workspace: Workspace | None, name: str) -> tuple[bytes, str]:
-    """A model's bytes and its version's name, for a registry version, `champion`, one of SHIPPED or an .onnx file.
-    Raises UnknownModel."""
+    """A model's bytes and its version's name, for a name that `find` knows, or an .onnx file. Raises UnknownModel."""
     if name.endswith(".onnx"):
         try:
             return Path(name).read_bytes(), Path(name).stem

@@ -15,7 +15,8 @@ Runner = Literal["embedded", "dask", "ray"]
 NetworkName = Literal["vgg16", "fast"]
 Targets = Literal["age+gender", "age"]
 Stage = TypeVar("Stage", bound="Frozen")
-_MODELS = "a registry version, champion, pretrained, fast, or an .onnx file"
+_VERSIONS = "a registry version, latest, champion, pretrained, fast"
+_MODELS = f"{_VERSIONS}, or an .onnx file"
 _DEVICE = "cuda and tensorrt fail where they don't really run"
 
 
@@ -135,7 +136,7 @@ class TrainSettings(StageSettings):
     )
     trunk: str = Field(
         default="auto",
-        description="what to start from: imagenet, pretrained (auto), champion, a version, .onnx or .weights.h5 file",
+        description=f"what to start from: imagenet, pretrained (auto), {_MODELS}, or a .weights.h5 file",
     )
     device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="gpu fails where TensorFlow sees none")
     unfrozen_blocks: int = Field(default=1, ge=1, le=2, description="VGG16's last blocks to tune; the rest is cached")
@@ -199,8 +200,8 @@ class PredictSettings(Frozen):
     """Print one JSON line a photo; nothing is stored."""
 
     photos: CliPositionalArg[list[str]] = Field(min_length=1, description="photo files")
-    model: str = Field(default="pretrained", description="pretrained, fast, an .onnx file, or a version of --workspace")
-    workspace: str | None = Field(default=None, description="where versions and champion are looked up")
+    model: str = Field(default="pretrained", description=f"{_MODELS}; the first three with --workspace")
+    workspace: str | None = Field(default=None, description="where versions, latest and champion are looked up")
     device: Device = Field(default="auto", description=_DEVICE)
     faces: FaceMode = Field(default="detect", description="find faces, or take each picture as one face")
 
@@ -236,7 +237,7 @@ class RetrainSettings(TrainSettings, CardSettings):
 class PromoteSettings(StageSettings):
     """Make a version the champion, if it beats the present one on the same test rows."""
 
-    version: CliPositionalArg[str] = Field(description="a registry version")
+    version: CliPositionalArg[str] = Field(description=_VERSIONS)
     force: str | None = Field(default=None, description="promote it anyway; the reason, kept in the registry's log")
 
 
@@ -256,7 +257,7 @@ class ListModelsSettings(StageSettings):
 class ShowModelSettings(StageSettings):
     """Print a model's card."""
 
-    version: CliPositionalArg[str] = Field(description="a registry version, champion, pretrained or fast")
+    version: CliPositionalArg[str] = Field(description=_VERSIONS)
 
 
 class DoctorSettings(StageSettings):
@@ -291,8 +292,7 @@ class DataReportSettings(StageSettings):
 
     model: str = Field(
         default="pretrained",
-        description="judges the labels: pretrained, fast, a version, champion, or an .onnx file; not one that was "
-        "trained on them, which has learnt their mistakes",
+        description=f"judges the labels: {_MODELS}; not one that was trained on them, which has learnt their mistakes",
     )
     check_labels: bool = Field(default=True, description="let the model judge the labels; without, it takes seconds")
     device: Device = Field(default="auto", description=_DEVICE)

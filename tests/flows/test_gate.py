@@ -74,6 +74,15 @@ def test_a_better_model_takes_over_and_the_log_says_who_and_why(
     assert entry["reason"].startswith(f"better than {off}. On the same 30 faces: age MAE, years: -")
 
 
+def test_the_latest_is_promoted_under_its_own_name(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    off, exact = (registered(workspace, levels, tmp_path) for levels in (OFF, EXACT))
+    promote(workspace, off, "the first")
+    assert run(["models", "promote", "latest", "--workspace", str(workspace.root)]) == 0
+    assert (last_line(capsys)["champion"], champion_name(workspace)) == (exact, exact)
+
+
 def test_a_worse_model_stays_out_and_the_message_has_the_interval(
     workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

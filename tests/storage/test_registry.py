@@ -63,6 +63,16 @@ def test_promoting_makes_a_champion(workspace: Workspace, second: Version) -> No
     assert find(workspace, "champion") == second
 
 
+def test_the_latest_is_the_one_registered_last(workspace: Workspace, first: Version, second: Version) -> None:
+    assert find(workspace, "latest") == second
+    assert model_content(workspace, "latest") == (b"second model", second.name)
+
+
+def test_of_no_versions_none_is_the_latest(workspace: Workspace) -> None:
+    with pytest.raises(UnknownModel, match="no model `latest`"):
+        find(workspace, "latest")
+
+
 def test_promoting_leaves_a_line_on_what_who_and_why(workspace: Workspace, first: Version, second: Version) -> None:
     promote(workspace, second.name, "better by half a year")
     me = getpass.getuser()
