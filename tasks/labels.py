@@ -25,6 +25,7 @@ _WIKI_NAME = re.compile(
 )
 _UTKFACE_NAME = re.compile(r"^(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_(?P<time>\d+)$")
 _UTKFACE_RACES = ("White", "Black", "Asian", "Indian", "Others")
+_NAMES = {"wiki": "3999_1924-11-20_2010.jpg", "utkface": "26_1_0_20170117.jpg"}  # for a message
 _PATH_COLUMNS = ("path", "file")
 GENDER_WORDS = {"female": "female", "f": "female", "woman": "female", "male": "male", "m": "male", "man": "male"}
 
@@ -106,16 +107,18 @@ def label_rows(reader: LabelReader, paths: Iterable[tuple[str, str]]) -> pa.Tabl
 def label_folders(workspace: Workspace, sources: list[str], reader: LabelReader) -> dict[str, int]:
     """Labels the contents that were met in those sources. Labels that changed replace the earlier ones of the same
     label source; equal ones are left alone, so a second run does nothing."""
-    met = workspace.scan("files").filter(pl.col("source").is_in(sources), pl.col("file_hash").is_not_null())
-    paths = met.select("path", "file_hash").unique().sort("path").collect()
+    paths = _met(workspace, sources)
     rows = label_rows(reader, paths.iter_rows())
     before = workspace.scan("labels").filter(pl.col("label_source") == reader.source).collect().to_arrow()
     known = {row["file_hash"]: _said(row) for row in before.to_pylist()}
     changed = [known.get(row["file_hash"]) != _said(row) for row in rows.to_pylist()]
     workspace.upsert("labels", rows.filter(pa.array(changed, pa.bool_())))
     strangers = sorted(reader.known_paths - set(paths["path"]))
-    if strangers:
-        logger.warning("%s: %d rows met no photo in those folders", reader.source, len(strangers))
+    if reason := why_none_is_labelled(workspace, sources, reader):
+        logger.warning("%s", reason)
+    elif strangers:
+        said = "%s: %d rows met no photo in those folders, such as %s"
+        logger.warning(said, reader.source, len(strangers), strangers[0])
     statuses = rows["status"].to_pylist()
     return {
         "labels": statuses.count(LabelStatus.OK),
@@ -123,6 +126,32 @@ def label_folders(workspace: Workspace, sources: list[str], reader: LabelReader)
         "labels_without_photo": len(strangers),
         "photos_without_label": paths["file_hash"].n_unique() - rows.num_rows,
     }
+
+
+def why_none_is_labelled(workspace: Workspace, sources: list[str], reader: LabelReader) -> str | None:
+    """Why no photo that was met in those sources has a label, with a name of each side; None where one has."""
+    paths = _met(workspace, sources)["path"].to_list()
+    if any(reader.label_of(path) for path in paths):
+        return None
+    if not paths:
+        known = workspace.scan("files").select(pl.col("source").min()).collect().item()
+        given = f"; give folders as they were given to it, such as {known}" if known else ""
+        where = f"no photo of those folders is in {workspace.root}"
+        return f"{reader.source}: {where}: `faceline extract` them first{given}"
+    photos = f"photos: {len(paths):,}, such as {paths[0]}"
+    if reader.source in _NAMES:
+        return f"{reader.source}: no photo has a name like {_NAMES[reader.source]}; {photos}"
+    rows = f"rows: {len(reader.known_paths):,}" + (f", such as {min(reader.known_paths)}" if reader.known_paths else "")
+    return (
+        f"{reader.source}: no row is of a photo in those folders; {rows}; {photos}; a row's path is relative to the "
+        "folder that was extracted"
+    )
+
+
+def _met(workspace: Workspace, sources: list[str]) -> pl.DataFrame:
+    """Path and content of what was read in those sources."""
+    met = workspace.scan("files").filter(pl.col("source").is_in(sources), pl.col("file_hash").is_not_null())
+    return met.select("path", "file_hash").unique().sort("path").collect()
 
 
 def _said(row: dict) -> tuple:

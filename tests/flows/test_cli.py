@@ -82,6 +82,18 @@ def test_what_cannot_be_done_says_so_in_a_line(
     assert "Traceback" not in message
 
 
+def test_a_table_that_labels_no_photo_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    work, labels = str(tmp_path / "work"), tmp_path / "labels.csv"
+    run(["extract", str(folder), "--workspace", work, "--workers", "1"])
+    labels.write_text("path,age\nsomebody.jpg,30\n")
+    assert run(["label", str(folder), "--labels", str(labels), "--workspace", work]) == 1
+    said = capsys.readouterr().err
+    assert "faceline: table:labels.csv: no row is of a photo in those folders; rows: 1, such as somebody.jpg" in said
+    assert "photos: 1, such as 3999_1906-12-09_1984.jpg" in said
+    labels.write_text("path,age\n3999_1906-12-09_1984.jpg,77\n")
+    assert run(["label", str(folder), "--labels", str(labels), "--workspace", work]) == 0
+
+
 @pytest.mark.parametrize(
     ("what_is_being_imported", "number", "status"),
     [("pydantic_core", signal.SIGINT, 130), ("numpy", signal.SIGINT, 130), ("pydantic_core", signal.SIGTERM, 143)],

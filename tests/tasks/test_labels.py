@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from storage.schemas import LONGEST_LIFE_YEARS, LabelStatus
 from storage.workspace import Workspace, open_workspace
+from tasks import labels
 from tasks.labels import BadLabels, Label, label_folders, label_reader, label_rows, utkface_label, wiki_label
 from tests.rows import content_hash, file_row, files
 
@@ -248,6 +249,36 @@ def test_photos_get_the_labels_of_their_table_and_every_row_is_counted(tmp_path:
         content_hash("b.jpg"): (None, "male", "ok"),
         content_hash("c.jpg"): (None, "male", "invalid"),
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("path,age\nfaces/a.jpg,3\nb.jpg,4\n", "rows: 2, such as b.jpg; photos: 1, such as a.jpg; a row's path is"),
+        ("path,age\n", "rows: 0; photos: 1, such as a.jpg; a row's path is"),
+        ("wiki", "no photo has a name like 3999_1924-11-20_2010.jpg; photos: 1, such as a.jpg"),
+        ("utkface", "no photo has a name like 26_1_0_20170117.jpg; photos: 1, such as a.jpg"),
+    ],
+)
+def test_labels_that_meet_no_photo_are_a_warning_with_a_name_of_each_side(
+    kind: str, reason: str, tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    met(workspace, "a.jpg")
+    label_folders(workspace, ["/photos"], label_reader(table(tmp_path, kind) if "path" in kind else kind))
+    assert reason in caplog.text
+
+
+@pytest.mark.parametrize("name", sorted(labels._NAMES))
+def test_a_name_that_a_message_shows_is_read(name: str) -> None:
+    assert label_reader(name).label_of(labels._NAMES[name])
+
+
+def test_folders_that_were_not_extracted_are_a_warning_that_names_one_that_was(
+    workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    met(workspace, "26_1_0_2.jpg")
+    label_folders(workspace, ["/photos/sub"], label_reader("utkface"))
+    assert "`faceline extract` them first; give folders as they were given to it, such as /photos" in caplog.text
 
 
 def test_the_second_run_writes_nothing(tmp_path: Path, workspace: Workspace) -> None:
