@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.listening import listens_at, processes_with
 from tests.ports import free_port
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -88,16 +89,14 @@ class Up:
 
     def processes(self) -> dict[int, str]:
         """Every process that was started from here and is still there, with its command line."""
-        mark = f"PREFECT_HOME={self.home}".encode()
         return {
             process_id: (Path("/proc") / str(process_id) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            for process_id in _processes_with(mark)
+            for process_id in processes_with(f"PREFECT_HOME={self.home}")
         }
 
     def listens_at(self) -> set[tuple[str, int]]:
         """Every address and port at which one of its processes listens."""
-        sockets = {link for process_id in (self.process.pid, *self.processes()) for link in _sockets(process_id)}
-        return {(address, port) for address, port, socket_link in _listening() if socket_link in sockets}
+        return listens_at((self.process.pid, *self.processes()))
 
 
 def start(folder: Path, *options: str, ports: tuple[int, int] | None = None, **environment: str) -> Up:
@@ -161,41 +160,6 @@ def proxy() -> Iterator[tuple[dict[str, str], list[str]]]:
 
 def last_line(log: Path) -> dict:
     return json.loads(log.read_text().strip().splitlines()[-1])
-
-
-def _processes_with(mark: bytes) -> list[int]:
-    found = []
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark in environ.read_bytes().split(b"\0"):
-                found.append(int(environ.parent.name))
-        except OSError:
-            continue  # gone, or somebody else's
-    return found
-
-
-def _sockets(process_id: int) -> list[str]:
-    """The sockets that a process has open, as /proc names them: socket:[123]."""
-    links = []
-    for descriptor in Path(f"/proc/{process_id}/fd").glob("*"):
-        try:
-            links.append(os.readlink(descriptor))
-        except OSError:
-            continue  # closed meanwhile
-    return [link for link in links if link.startswith("socket:")]
-
-
-def _listening() -> Iterator[tuple[str, int, str]]:
-    """Address, port and socket of everything that listens on this machine, from the kernel's own tables."""
-    for table, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
-        for line in Path(table).read_text().splitlines()[1:]:
-            columns = line.split()
-            if columns[3] != "0A":
-                continue
-            address, port = columns[1].split(":")
-            words = [int(address[start : start + 8], 16) for start in range(0, len(address), 8)]
-            packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
-            yield socket.inet_ntop(family, packed), int(port, 16), f"socket:[{columns[9]}]"
 
 
 def _patiently(request: Callable[[], httpx.Response]) -> httpx.Response:

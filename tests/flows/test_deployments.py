@@ -38,6 +38,7 @@ from tests.flows.serving import (
     proxy,
     start_and_wait,
 )
+from tests.listening import LOOPBACK
 from tests.tiny_model import tiny_model
 
 DEPLOYMENTS = {
@@ -418,7 +419,7 @@ def _is_json(content: bytes) -> bool:
 def test_only_this_machine_can_reach_it(prefect: Prefect):
     found = prefect.up.listens_at()
     assert {("127.0.0.1", prefect.up.port), ("127.0.0.1", prefect.up.review_port)} <= found
-    assert {address for address, _ in found} <= {"127.0.0.1", "::1"}
+    assert {address for address, _ in found} <= LOOPBACK
 
 
 @pytest.mark.slow
