@@ -9,6 +9,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from models.session import OnnxModel
 from review.judges import model_choices, model_named, readers_for
+from review.leaving import forget_when_closed, keep_uploads_in_memory
 from review.pictures import CANVAS_SIDE, Mark, as_address, as_jpeg, judged_mark, with_faces
 from review.visit import Visit
 from review.words import gender_line, interval_words, plain, rotation_words, status_words, too_small_words
@@ -37,6 +38,8 @@ class Tried:
 
 def page(visit: Visit) -> None:
     workspace = visit.workspace
+    keep_uploads_in_memory(LARGEST_MB)
+    forget_when_closed()
     st.title("Try a photo", anchor=False)
     st.caption("Photos are judged in this computer's memory and are not stored.")
     choices = model_choices(workspace)
@@ -65,9 +68,13 @@ def _inputs(choices: dict[str, str]) -> tuple[list[UploadedFile], str, FaceMode]
         mode = st.selectbox("Faces", list(_FACES), key="try_faces", width=220)
         camera = st.toggle("Use the camera", key="camera")
     photos = st.file_uploader(
-        f"Photos, {LARGEST_MB} MB each at most", _FORMATS, accept_multiple_files=True, max_upload_size=LARGEST_MB
+        f"Photos, {LARGEST_MB} MB each at most",
+        _FORMATS,
+        accept_multiple_files=True,
+        max_upload_size=LARGEST_MB,
+        key="photos",
     )
-    taken = st.camera_input("Take a photo", width=480) if camera else None
+    taken = st.camera_input("Take a photo", width=480, key="taken") if camera else None
     return [*photos, *([taken] if taken else [])], name, _FACES[mode]
 
 
