@@ -7,7 +7,7 @@ faces take 2 s. What a disk keeps of deleted files, and copies elsewhere, are ou
 
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import polars as pl
 from upath import UPath
@@ -50,9 +50,21 @@ def forget(
     note_forgetting(workspace, len(contents) + len(unread), reason)
     tombstones = read_tombstones(workspace).with_contents(contents)
     write_tombstones(workspace, replace(tombstones, unfinished=True))
-    for row in unread:
-        workspace.delete("files", row.predicate())
-    return _erase(workspace, set(contents))
+    unread_rows = sum(workspace.delete("files", row.predicate()) for row in unread)
+    erased = _erase(workspace, set(contents))
+    return erased | {"files": erased["files"] + unread_rows}
+
+
+def would_forget(workspace: Workspace, contents: Collection[str], unread: Collection[Unread] = ()) -> dict[str, int]:
+    """How many rows of each table `forget` would delete. Changes nothing. Raises BadWorkspace."""
+    from storage.reviews import count_reviews  # as in `_erase`
+
+    doomed = _doomed(workspace, set(contents), read_tombstones(workspace))
+    theirs = pl.col("file_hash").is_in(list(doomed))
+    never_read = pl.struct("source", "path").is_in([asdict(row) for row in unread]) & pl.col("file_hash").is_null()
+    rows = dict.fromkeys(_ORDER, theirs) | {"files": theirs | never_read if unread else theirs}
+    counts = {table: workspace.scan(table).filter(rows[table]).select(pl.len()).collect().item() for table in _ORDER}
+    return {"reviews": count_reviews(workspace, doomed)} | counts
 
 
 def finish_forgetting(workspace: Workspace) -> None:
@@ -66,7 +78,7 @@ def _erase(workspace: Workspace, contents: set[str]) -> dict[str, int]:
     from storage.reviews import reviews_of  # and SQLAlchemy, which runs that have nothing to forget needn't wait for
 
     tombstones = read_tombstones(workspace)
-    doomed = contents | {file_hash for file_hash in _known_contents(workspace) if tombstones.cover(file_hash)}
+    doomed = _doomed(workspace, contents, tombstones)
     _erase_beside(workspace, tombstones, doomed)
     reviews = reviews_of(workspace)
     erased = {"reviews": reviews.forget(doomed) if reviews else 0}
@@ -79,9 +91,11 @@ def _erase(workspace: Workspace, contents: set[str]) -> dict[str, int]:
     return erased
 
 
-def _known_contents(workspace: Workspace) -> pl.Series:
+def _doomed(workspace: Workspace, contents: set[str], tombstones: Tombstones) -> set[str]:
+    """Those contents, and what an interrupted `forget` left."""
     hashes = [workspace.scan(table).select("file_hash") for table in TABLES]
-    return pl.concat(hashes).drop_nulls().unique().collect()["file_hash"]
+    known = pl.concat(hashes).drop_nulls().unique().collect()["file_hash"]
+    return contents | {file_hash for file_hash in known if tombstones.cover(file_hash)}
 
 
 def _erase_beside(workspace: Workspace, tombstones: Tombstones, doomed: set[str]) -> None:

@@ -28,7 +28,14 @@ from sqlalchemy import (
     text,
 )
 
-from storage.reviews_place import engine_of, erase_what_was_deleted, note_place, one_at_a_time, transaction
+from storage.reviews_place import (
+    engine_of,
+    erase_what_was_deleted,
+    note_place,
+    one_at_a_time,
+    reading_engine_of,
+    transaction,
+)
 from storage.workspace import BadWorkspace, Workspace, now
 
 _metadata = MetaData()
@@ -183,10 +190,11 @@ class Reviews:
         """Deletes all that was said of those photos' faces, and returns how many rows that were. The database's file
         doesn't keep them; Postgres' write-ahead log does for a while. Raises BadWorkspace when somebody reads SQLite's
         at that moment."""
-        hashes = sorted(file_hashes)
-        steps = [hashes[start : start + _A_STATEMENT] for start in range(0, len(hashes), _A_STATEMENT)]
         with transaction(self._engine) as connection:
-            counts = [connection.execute(delete(REVIEWS).where(REVIEWS.c.file_hash.in_(step))) for step in steps]
+            counts = [
+                connection.execute(delete(REVIEWS).where(REVIEWS.c.file_hash.in_(step)))
+                for step in _in_steps(file_hashes)
+            ]
         erase_what_was_deleted(self._engine)
         return sum(count.rowcount for count in counts)
 
@@ -215,6 +223,28 @@ def reviews_of(workspace: Workspace) -> Reviews | None:
     reviews = Reviews(engine)
     note_place(workspace, engine)
     return reviews
+
+
+def count_reviews(workspace: Workspace, file_hashes: Collection[str]) -> int:
+    """How many rows `Reviews.forget` would delete; changes nothing, not even a table that is missing. Raises
+    BadWorkspace."""
+    engine = reading_engine_of(workspace)
+    if engine is None:
+        return 0
+    with transaction(engine) as connection:
+        there = inspect(connection).has_table(REVIEWS.name)
+        found = [
+            connection.execute(select(func.count()).where(REVIEWS.c.file_hash.in_(step))).scalar_one()
+            for step in _in_steps(file_hashes)
+            if there
+        ]
+    engine.dispose()
+    return sum(found)
+
+
+def _in_steps(file_hashes: Collection[str]) -> list[list[str]]:
+    hashes = sorted(file_hashes)
+    return [hashes[start : start + _A_STATEMENT] for start in range(0, len(hashes), _A_STATEMENT)]
 
 
 def _add(engine: Engine, column: Column) -> None:

@@ -5,6 +5,7 @@ A workspace whose reviews went to a database once says so in a file: without the
 what people corrected, and a forgetting what it should delete, and nobody would notice."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,21 @@ def engine_of(workspace: Workspace) -> Engine | None:
     engine = create_engine(f"sqlite:///{_file(workspace)}", hide_parameters=True)
     event.listen(engine, "connect", _durable)
     return engine
+
+
+def reading_engine_of(workspace: Workspace) -> Engine | None:
+    """As `engine_of`, but it changes no file of the workspace (save SQLite's shared memory, where others have it open),
+    and where there is no database yet it makes none."""
+    engine = engine_of(workspace)
+    if engine is None or engine.dialect.name == "postgresql":
+        return engine
+    file = _file(workspace)
+    if not file.exists():
+        return None
+    # `mode=ro` would leave the files of a write-ahead log behind where there are none.
+    how = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
+    address = f"{file.as_uri()}?{how}"
+    return create_engine(engine.url, creator=lambda: sqlite3.connect(address, uri=True), hide_parameters=True)
 
 
 @contextmanager

@@ -275,6 +275,7 @@ class ForgetSettings(StageSettings):
     photos: CliPositionalArg[list[str]] = Field(default=[], description="photo files, or the SHA-256 of photos")
     subject: str | None = Field(default=None, description="a subject_id of the labels: each photo of that person")
     reason: str | None = Field(default=None, description="kept in the audit log, so it should name nobody")
+    dry_run: bool = Field(default=False, description="say what would be deleted, and change nothing")
 
 
 class AuditSettings(StageSettings):

@@ -29,6 +29,9 @@ class Named:
     contents: frozenset[str] = frozenset()
     unread: frozenset[Unread] = frozenset()
 
+    def count(self) -> int:
+        return len(self.contents) + len(self.unread)
+
     def __or__(self, other: "Named") -> "Named":
         return Named(self.contents | other.contents, self.unread | other.unread)
 

@@ -1,5 +1,7 @@
 """`faceline forget`, compaction and `faceline doctor` as a user runs them, on real photos."""
 
+import gc
+import hashlib
 import json
 import random
 import shutil
@@ -16,6 +18,7 @@ from flows.cli import run
 from storage.reviews import open_reviews
 from storage.trained_on import note_trained_on
 from storage.workspace import existing_workspace
+from tests.rows import file_row, files
 
 REPOSITORY = Path(__file__).parent.parent.parent
 HOPPER = "3999_1906-12-09_1984.jpg"
@@ -105,6 +108,36 @@ def test_a_photo_is_forgotten_and_does_not_come_back(
     assert set(rows(extracted, "files")["path"]) == {COLLINS, "coffee.png"}
 
 
+def contents_of(work: Path) -> dict[str, str]:
+    """Their hashes by name, but for SQLite's shared memory, which says who has the reviews open."""
+    there = sorted(path for path in work.rglob("*") if path.is_file() and not path.name.endswith("-shm"))
+    return {str(file.relative_to(work)): hashlib.sha256(file.read_bytes()).hexdigest() for file in there}
+
+
+@pytest.mark.parametrize("pages", ["none were ever open", "closed", "open"])
+def test_a_dry_run_says_what_would_go_and_changes_no_byte(
+    pages: str, extracted: Path, photos: Path, capsys: pytest.CaptureFixture
+) -> None:
+    never_read = file_row("never-read.jpg", file_hash=None, status="unreadable", source=str(photos))
+    existing_workspace(str(extracted)).append("files", files(never_read))
+    if pages != "none were ever open":
+        use(extracted, HOPPER)
+    command = ["forget", photos / HOPPER, photos / "never-read.jpg", "--workspace", extracted]
+    review = open_reviews(existing_workspace(str(extracted))) if pages == "open" else None
+    if review:
+        review.add((rows(extracted, "files").filter(path=HOPPER)["file_hash"][0], 0), "withdrawn", "reviewer")
+    gc.collect()  # what opened the reviews before closes them
+    before = contents_of(extracted)
+    assert [name for name in before if name.endswith("-wal")] == (["reviews.sqlite-wal"] if review else [])
+    status, would, _ = faceline(*command, "--dry-run", capsys=capsys)
+    assert (status, would.pop("would_forget"), contents_of(extracted)) == (0, 2, before)
+    del review
+    gc.collect()
+    status, did, _ = faceline(*command, capsys=capsys)
+    assert (status, did.pop("forgotten"), did) == (0, 2, would)
+    assert did["files"] == 2
+
+
 @pytest.mark.slow
 def test_a_forgotten_photo_under_another_name_stays_forgotten(
     extracted: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
@@ -147,7 +180,7 @@ def test_the_champion_that_saw_a_forgotten_photo_is_named(
     registry.promote(workspace, version.name, "a test's")
     note_trained_on(workspace, version.folder, rows(extracted, "faces")["file_hash"])
     faceline("forget", photos / HOPPER, "--workspace", extracted, capsys=capsys)
-    assert f"the champion {version.name} learnt from what was forgotten" in caplog.text
+    assert f"the champion {version.name} learnt from what is forgotten" in caplog.text
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-photo.jpg"], ["--subject", "nobody"]])
