@@ -42,14 +42,14 @@ def export(settings: ExportSettings) -> dict:
 
 def export_run(settings: ExportSettings) -> dict:
     """Raises BadWorkspace for a run that isn't there or isn't finished, BadModel when ONNX and Keras differ."""
-    from models.export import check_parity, to_onnx
-
     workspace = existing_workspace(settings.workspace)
     run = _finished_run(workspace, settings.run)
     about, metrics = _json(run / "about.json"), _json(run / "metrics.json")
     trained = TrainSettings.model_validate(
         {name: value for name, value in _json(run / "settings.json").items() if name != "data_hash"}
     )
+    from models.export import check_parity, to_onnx  # after all that can be refused without TensorFlow
+
     network = _network(run, trained)
     calibration = Calibration(**_json(run / "calibration.json"))
     shown = metrics["test"]["overall"] or metrics["val"]["overall"]

@@ -11,7 +11,7 @@ from flows.data_report import report_data
 from flows.export import export_run
 from flows.gate import compare_versions
 from flows.stage import log_to_prefect, stage_flow
-from flows.train import train_model
+from flows.train import starting_weights, train_model
 from models.plots import errors_by_age
 from storage.registry import find, promote
 from storage.schemas import FindingKind
@@ -42,6 +42,7 @@ def retrain_model(settings: RetrainSettings) -> dict:
 def _retrained(settings: RetrainSettings) -> tuple[dict, list[Change]]:
     workspace = existing_workspace(settings.workspace)
     before = find(workspace, "champion")
+    starting_weights(settings.trunk, workspace)  # refused now, and not after the report
     labels = report_data(
         DataReportSettings(workspace=settings.workspace, targets=settings.targets, min_face_side=settings.min_face_side)
     )

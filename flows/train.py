@@ -23,7 +23,7 @@ from upath import UPath
 from flows.stage import log_to_prefect, publish, stage_flow
 from flows.steps import progress
 from models.calibration import Calibration, calibrate
-from models.contract import Answers
+from models.contract import Answers, BadModel
 from models.plots import draw_ages, draw_curves
 from storage.provenance import made_with
 from storage.registry import model_content
@@ -68,11 +68,14 @@ def train(settings: TrainSettings) -> dict:
 def train_model(settings: TrainSettings) -> dict:
     """Raises NothingToLearn, CannotTrain, BadModel and BadWorkspace."""
     workspace = existing_workspace(settings.workspace)
-    from models.fit import check_device
-
-    device = check_device(settings.device)
+    start_of = starting_weights(settings.trunk, workspace)
+    if settings.resume:
+        _check_started(workspace.runs / settings.resume)
     dataset = gather(workspace, settings.min_face_side)
     check_learnable(dataset, settings.targets)
+    from models.fit import check_device  # after all that can be refused without TensorFlow
+
+    device = check_device(settings.device)
     run = settings.resume or new_run_id("train")
     logger.info("run %s on %s: %d faces, left out: %s", run, device, len(dataset.rows), dataset.left_out or "none")
     with TemporaryDirectory(prefix="faceline-") as scratch:
@@ -80,7 +83,7 @@ def train_model(settings: TrainSettings) -> dict:
         places = Places(root / "runs" / run, root / "cache")
         places.run.mkdir(parents=True, exist_ok=True)
         note_trained_on(workspace, UPath(places.run), dataset.learnt_from())
-        metrics = _run(settings, dataset, _start(settings.trunk, workspace), places, device)
+        metrics = _run(settings, dataset, start_of(), places, device)
         if not workspace.is_local:
             _copy(places.run, workspace, run)
     sides = dataset.rows["side"].value_counts()
@@ -200,24 +203,36 @@ def figures_of(dataset: Dataset, indices: np.ndarray, answers: Answers) -> dict:
     return report(dataset.truth(indices), answers, dataset.groups(indices))
 
 
-def _start(name: str, workspace: Workspace) -> "LayerWeights":
-    """The weights to start from. `auto` takes the shipped model's: they know faces already."""
-    from models import vgg16
+def starting_weights(name: str, workspace: Workspace) -> Callable[[], "LayerWeights"]:
+    """What loads the weights to start from, with TensorFlow. `auto` takes the shipped model's: they know faces already.
+    Raises UnknownModel and BadModel here where there are none of that name."""
+    if name.endswith(".h5") and not Path(name).is_file():
+        raise BadModel(f"{name}: there is no such file")
+    content = b""
+    if name != "imagenet" and not name.endswith(".h5"):
+        content, _ = model_content(workspace, "pretrained" if name == "auto" else name)
 
-    if name == "imagenet":
-        return vgg16.imagenet_weights()
-    if name.endswith(".h5"):
-        return vgg16.weights_from_file(Path(name))
-    content, _ = model_content(workspace, "pretrained" if name == "auto" else name)
-    return vgg16.weights_from_onnx(content)
+    def load() -> "LayerWeights":
+        from models import vgg16
+
+        if name == "imagenet":
+            return vgg16.imagenet_weights()
+        return vgg16.weights_from_onnx(content) if content else vgg16.weights_from_file(Path(name))
+
+    return load
+
+
+def _check_started(folder: UPath) -> None:
+    if not (folder / "settings.json").exists():
+        raise NothingToLearn(f"{folder}: there is no such run to resume")
 
 
 def _same_run(folder: Path, settings: TrainSettings, about: dict) -> None:
     """Notes what a run is of; a run is resumed with the same settings on the same data only. Raises NothingToLearn."""
     started = folder / "settings.json"
     now = settings.model_dump(exclude={"resume", "workspace", "device"}) | {"data_hash": about["data_hash"]}
-    if settings.resume and not started.exists():
-        raise NothingToLearn(f"{folder}: there is no such run to resume")
+    if settings.resume:
+        _check_started(UPath(folder))
     if settings.resume and (before := json.loads(started.read_text())) != now:
         changed = sorted(name for name in now if before.get(name) != now[name])
         raise NothingToLearn(f"{folder.name}: can't be resumed: {', '.join(changed)} changed since; start a new run")

@@ -13,7 +13,7 @@ import pytest
 
 from flows.cli import run
 from flows.verbs import Faceline
-from storage.workspace import existing_workspace
+from storage.workspace import existing_workspace, open_workspace
 
 
 @pytest.fixture
@@ -108,6 +108,29 @@ def test_a_signal_during_the_imports_ends_a_command_in_a_line(
     running.send_signal(number)
     printed, said = running.communicate(timeout=60)
     assert (running.returncode, printed, said) == (status, '{"interrupted": true}\n', "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train"],
+        ["train", "--trunk", "no-such-model"],
+        ["train", "--trunk", "nowhere/vgg16.weights.h5"],
+        ["train", "--resume", "train-nowhere"],
+        ["export", "latest"],
+        ["export", "train-nowhere"],
+    ],
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_can_be_refused_at_once_does_not_wait_for_tensorflow(
+    arguments: list[str], is_there: bool, tmp_path: Path
+) -> None:
+    if is_there:
+        open_workspace(str(tmp_path / "work"))
+    code = "import sys; from flows.cli import run; print(run(sys.argv[1:]), 'tensorflow' in sys.modules)"
+    command = [sys.executable, "-c", code, *arguments, "--workspace", str(tmp_path / "work")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr.startswith("faceline: ")) == ("1 False\n", True)
 
 
 def test_the_workspace_may_come_from_the_environment(
