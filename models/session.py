@@ -113,16 +113,16 @@ def open_session(content: bytes, version: str, device: Device, threads: int | No
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads or 0
-    providers = _PROVIDERS[device]
+    providers, missing = _PROVIDERS[device], ""
     if device != "cpu":
         if providers[0] not in onnxruntime.get_available_providers():
             raise BadModel(f"--device {device}: this ONNX Runtime is built without it; see the README, On a GPU")
-        _load_libraries(device)
+        missing = _load_libraries(device)
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     try:
         session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except Exception as error:  # see above: no common base
-        reason = _first_line(error)
+        reason = next(iter(missing.splitlines()), _first_line(error))
         if device != "cpu":
             wanted = "CUDA 12" if device == "cuda" else "CUDA 12 and TensorRT 10"
             raise BadModel(f"--device {device}: no device or library of {wanted} that works here: {reason}") from error
@@ -132,13 +132,16 @@ def open_session(content: bytes, version: str, device: Device, threads: int | No
     return session
 
 
-def _load_libraries(device: Device) -> None:
-    """Those of CUDA and TensorRT that came as Python packages, which the system's loader doesn't look through."""
+def _load_libraries(device: Device) -> str:
+    """Those of CUDA and TensorRT that came as Python packages, which the system's loader doesn't look through. Returns
+    which are missing, a line each: it's printed, which isn't for a command's stdout."""
+    said = StringIO()
     if hasattr(onnxruntime, "preload_dlls"):
-        with redirect_stdout(StringIO()):  # it prints what it lacks, and what it lacks the session will say
+        with redirect_stdout(said):
             onnxruntime.preload_dlls(directory="")
     if device == "tensorrt" and importlib.util.find_spec("tensorrt_libs"):
         importlib.import_module("tensorrt_libs")
+    return said.getvalue()
 
 
 def _first_line(error: Exception) -> str:

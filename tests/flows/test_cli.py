@@ -133,6 +133,13 @@ def test_what_can_be_refused_at_once_does_not_wait_for_tensorflow(
     assert (ended.stdout, ended.stderr.startswith("faceline: ")) == ("1 False\n", True)
 
 
+def test_doctor_says_which_devices_there_are_and_nothing_else(capfd: pytest.CaptureFixture) -> None:
+    assert run(["doctor"]) == 0
+    printed, said = capfd.readouterr()
+    [line] = printed.splitlines()
+    assert (json.loads(line)["cuda"] != "", json.loads(line)["tensorflow_gpus"].isdigit(), said) == (True, True, "")
+
+
 def test_the_workspace_may_come_from_the_environment(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
