@@ -23,11 +23,12 @@ from flows.up import _options, environment
 from flows.verbs import parse
 from storage.settings import DeploySettings, UpSettings
 from storage.workspace import existing_workspace
+from tests.flows.inbox import PHOTOS, files_of, fill, in_the_middle
 from tests.flows.serving import FINAL, REPOSITORY, Up, make_sure_it_ended, start_and_wait
 from tests.tiny_model import tiny_model
 
 pytestmark = pytest.mark.timeout(3600)  # for the slowest machine: the longest story takes minutes elsewhere
-EVERY_S, SILENCE_S, PHOTOS = 15, 100, 200
+EVERY_S, SILENCE_S = 15, 100
 GAP_S = 15  # that the server is silent
 CLOSED_S = 600  # within which a silent run must be closed, the start of the service included
 
@@ -91,7 +92,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, collins: Path) -> Path:
     """Where the command is typed: an inbox of photos with a face each, and deployments of which the nightly one is due
     every few seconds."""
     folder = tmp_path_factory.mktemp("up")
-    (folder / "inbox").mkdir()
     fill(folder, collins, 0)
     deployments = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
     inbox = next(each for each in deployments["deployments"] if each["name"] == "score-inbox")
@@ -102,24 +102,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, collins: Path) -> Path:
     return folder
 
 
-def fill(folder: Path, photo: Path, first: int) -> None:
-    """PHOTOS different files with the same picture."""
-    for index in range(first, first + PHOTOS):
-        (folder / "inbox" / f"{index}.png").write_bytes(photo.read_bytes() + str(index).encode())
-
-
 def begin(folder: Path) -> Up:
     return start_and_wait(folder, f"--silence-s={SILENCE_S}")
-
-
-def files_of(folder: Path) -> pl.DataFrame:
-    return existing_workspace(str(folder / "workspace")).scan("files").select("path", "status").collect()
-
-
-def in_the_middle(up: Up, done_before: int = 0) -> None:
-    """Returns when a run has committed some of the photos, and not all."""
-    up.wait_until(lambda: len(files_of(up.folder)) >= done_before + 16)
-    assert len(files_of(up.folder)) < done_before + PHOTOS - 16, "it was too fast to be caught"
 
 
 def seen(up: Up, status: int) -> Stage:
