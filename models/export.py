@@ -2,6 +2,7 @@
 
 The network must be rounded to float16 already (`vgg16.rounded`): its weights are stored as that (models/half.py)."""
 
+import gc
 from functools import partial
 from typing import Any
 
@@ -74,6 +75,7 @@ def raw_to_onnx(network: Network) -> bytes:
 
 def _converted(network: Network, serve: Any, age_outputs: tuple[str, ...], about: dict[str, str]) -> bytes:
     model, _ = tf2onnx.convert.from_function(serve, input_signature=_SIGNATURE, opset=_OPSET)
+    gc.collect()  # each of tf2onnx's passes leaves a copy of the weights in a cycle: 4 GB, until Python looks
     _rename_ends(model.graph, age_outputs + ((GENDER_OUTPUT,) if network.targets == "age+gender" else ()))
     _name_weights(model.graph, network)
     store_as_half(model.graph)

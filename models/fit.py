@@ -142,7 +142,8 @@ class Trainer:
         age, female = self._targets.age[self._split.validation], self._targets.female[self._split.validation]
         losses = recipes.loss(self._settings.recipe, answers, tf.constant(age), tf.constant(female))
         years, _ = recipes.read_age(self._settings.recipe, answers["age"])
-        row = {"val_loss": float(np.mean(losses)), "val_age_mae": float(np.nanmean(np.abs(years.numpy() - age)))}
+        errors = np.abs(years.numpy() - age)[~np.isnan(age)]
+        row = {"val_loss": float(np.mean(losses)), "val_age_mae": float(errors.mean()) if errors.size else np.nan}
         if "gender" in answers and not np.isnan(female).all():
             right = (answers["gender"].numpy()[:, 0] > 0) == (female > 0.5)
             row["val_gender_accuracy"] = float(right[~np.isnan(female)].mean())
