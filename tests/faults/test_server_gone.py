@@ -19,10 +19,11 @@ from tests.flows.inbox import PHOTOS, files_of, fill, in_the_middle
 from tests.flows.serving import FINAL, Up, make_sure_it_ended, start_and_wait
 from tests.tiny_model import tiny_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(3600)]
 LOCKED_S, KILLED_S = 20, 60
 RUNS = 3  # of each kind; one after the other, as a second one at a time would be cancelled
-LIMIT_BYTES = 200_000  # a run, so that 1,000 of them take at most 200 MB
+LIMIT_BYTES = 300_000  # a run, as docs/prefect.md says; what is over its term is deleted
+OPEN = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}}
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,7 @@ def finished(begun: Up, killed: Killed) -> Iterator[tuple[Up, str]]:
         aged = database.execute("UPDATE flow_run SET end_time = ? WHERE state_type = 'COMPLETED'", (long_ago,))
         assert aged.rowcount > 0
     up = start_and_wait(begun.folder, "--pools=default-cpu", "--silence-s=100")
+    up.wait_until(lambda: up.api().flow_runs(**OPEN) == [])  # the killed one is closed: two at a time there may not be
     yield up, state_of(up, start_scoring(up))
     make_sure_it_ended(up)
 
@@ -127,7 +129,7 @@ def test_a_run_goes_on_while_the_database_is_locked(locked: str) -> None:
     assert locked == "COMPLETED"
 
 
-def test_a_thousand_runs_take_at_most_200_mb(per_run: dict[str, float]) -> None:
+def test_a_run_takes_no_more_of_the_database_than_is_said(per_run: dict[str, float]) -> None:
     assert all(0 < size <= LIMIT_BYTES for size in per_run.values()), per_run
 
 
