@@ -116,8 +116,10 @@ def next_state(up: Up) -> str:
     states: list[str] = []
 
     def may_run() -> bool:
+        if states:
+            time.sleep(AGAIN_S)
         states.append(state_of(up, start_scoring(up)))
-        return states[-1] != "CANCELLED" or bool(time.sleep(AGAIN_S))
+        return states[-1] != "CANCELLED"
 
     up.wait_until(may_run, 900)
     return states[-1]

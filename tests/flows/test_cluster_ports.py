@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from distributed import Client
 
-from tests.flows.serving import faceline, free_port, last_line
+from tests.flows.serving import faceline, last_line
 from tests.listening import LOOPBACK, listens_at, processes_with
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parent.parent.parent
