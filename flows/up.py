@@ -95,16 +95,18 @@ def _run(service: Service, settings: UpSettings, workspace: Workspace) -> None:
         _signals_interrupt(),
         _noted(home / "up.json", service),
         children(home / "logs", environment(home, service.prefect)) as processes,
+        httpx.Client(timeout=5) as client,  # one for all questions: each new one reads all certificates, for 0.1 s
     ):
         logger.info("starting; logs are in %s", home / "logs")
         server = ("server", "start", "--host", ADDRESS, "--port", str(settings.port))
         processes.start("server", (*_PYTHON, "prefect", *server))
-        processes.wait_until(lambda: _answers(f"{service.prefect}/api/health"))
+        processes.wait_until(lambda: _answers(client, f"{service.prefect}/api/health"))
         processes.finish("deploy", (*_PYTHON, "flows.cli", "deploy", *_options(settings)))
+        processes.finish("left-running", (*_PYTHON, "flows.left_running", *settings.pools))
         for pool in settings.pools:
             processes.start(f"worker-{pool}", (*_PYTHON, "prefect", "worker", "start", "--pool", pool))
         processes.start("review", command(settings.review_port, str(workspace.root)))
-        processes.wait_until(lambda: _answers(f"{service.review}/_stcore/health"))
+        processes.wait_until(lambda: _answers(client, f"{service.review}/_stcore/health"))
         service.say("running; Ctrl-C ends it")
         processes.wait_until(lambda: False)
 
@@ -157,8 +159,8 @@ def _signals_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _answers(url: str) -> bool:
+def _answers(client: httpx.Client, url: str) -> bool:
     try:
-        return httpx.get(url, timeout=5).is_success
+        return client.get(url).is_success
     except httpx.TransportError:
         return False

@@ -506,6 +506,41 @@ def test_deploying_again_changes_nothing(prefect: Prefect, tmp_path: Path):
     assert _automations(prefect) == automations
 
 
+@pytest.fixture
+def under_way(prefect: Prefect) -> Callable[[str], str]:
+    """Starts a run in a new pool that has no worker, as one would that is gone since: the run's path."""
+    api = prefect.up.api()
+
+    def start(pool: str) -> str:
+        assert api.post("/work_pools/", {"name": pool, "type": "process"}).is_success
+        flow = prefect.deployment("score-inbox")["flow_id"]
+        deployment = {"name": pool, "flow_id": flow, "work_pool_name": pool, "concurrency_limit": 1}
+        made = api.post("/deployments/", deployment).raise_for_status().json()
+        run = api.post(f"/deployments/{made['id']}/create_flow_run", {}).raise_for_status().json()
+        for state in ("PENDING", "RUNNING"):
+            answer = api.post(f"/flow_runs/{run['id']}/set_state", {"state": {"type": state}})
+            assert answer.raise_for_status().json()["status"] == "ACCEPT"
+        return f"/flow_runs/{run['id']}"
+
+    return start
+
+
+@pytest.mark.slow
+def test_what_was_under_way_in_its_pools_is_closed_at_the_next_start(
+    prefect: Prefect, under_way: Callable[[str], str], tmp_path: Path
+):
+    ours, others = under_way("left"), under_way("elsewhere")
+    command = [sys.executable, "-P", "-m", "flows.left_running", "left"]
+    subprocess.run(command, env=_client(prefect), cwd=tmp_path, check=True)
+    assert prefect.up.api().get(ours)["state"]["type"] == "CRASHED"
+    assert prefect.up.api().get(others)["state"]["type"] == "RUNNING"
+    taken = [
+        prefect.up.api().get(f"/deployments/name/score/{pool}")["global_concurrency_limit"]["active_slots"]
+        for pool in ("left", "elsewhere")
+    ]
+    assert taken == [0, 1]
+
+
 @pytest.mark.slow
 def test_a_failed_run_and_a_warning_are_told_through_the_block_that_was_set(
     prefect: Prefect, told: Told, settings: dict, scored: dict, tmp_path: Path

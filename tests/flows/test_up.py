@@ -8,9 +8,12 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +27,7 @@ from flows.verbs import parse
 from storage.settings import DeploySettings, UpSettings
 from storage.workspace import existing_workspace
 from tests.flows.inbox import PHOTOS, files_of, fill, in_the_middle
-from tests.flows.serving import FINAL, REPOSITORY, Up, make_sure_it_ended, start_and_wait
+from tests.flows.serving import FINAL, REPOSITORY, STOP_S, Up, make_sure_it_ended, start_and_wait
 from tests.tiny_model import tiny_model
 
 pytestmark = pytest.mark.timeout(3600)  # for the slowest machine: the longest story takes minutes elsewhere
@@ -102,8 +105,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, collins: Path) -> Path:
     return folder
 
 
-def begin(folder: Path) -> Up:
-    return start_and_wait(folder, f"--silence-s={SILENCE_S}")
+def begin(folder: Path, *options: str) -> Up:
+    return start_and_wait(folder, f"--silence-s={SILENCE_S}", *options)
 
 
 def seen(up: Up, status: int) -> Stage:
@@ -195,15 +198,31 @@ class Recovery:
     waited_s: float
 
 
+@contextmanager
+def worker_elsewhere(up: Up) -> Iterator[None]:
+    """A worker that isn't the command's own, as on another machine."""
+    settings = up.prefect_env() | {"PREFECT_HOME": str(up.folder / "elsewhere")}
+    command = [sys.executable, "-P", "-m", "prefect", "worker", "start", "--pool", "default-cpu"]
+    with (up.folder / "elsewhere.log").open("w") as log:
+        worker = subprocess.Popen(command, cwd=up.folder, env=os.environ | settings, stdout=log, stderr=log)
+    try:
+        yield
+    finally:
+        worker.terminate()
+        worker.wait(STOP_S)
+
+
 @pytest.fixture(scope="module")
 def recovered(killed: tuple[Stage, str], folder: Path) -> Iterator[Recovery]:
-    """Started once more: the silent run is closed, and the next one finishes the work."""
+    """Started once more, for a pool whose worker is on another machine: the silent run is closed, and the next one
+    finishes the work."""
     path, began = f"/flow_runs/{killed[1]}", time.monotonic()
-    up = begin(folder)
+    up = begin(folder, "--pools=gpu")
     try:
         up.wait_until(lambda: up.api().get(path)["state"]["type"] != "RUNNING", CLOSED_S)
         waited_s = time.monotonic() - began
-        up.wait_until(lambda: len(files_of(folder)) == 2 * PHOTOS)
+        with worker_elsewhere(up):
+            up.wait_until(lambda: len(files_of(folder)) == 2 * PHOTOS)
         silent = up.api().get(path)["state"]
         yield Recovery(seen(up, up.end(signal.SIGTERM)), silent, waited_s)
     finally:
