@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from deltalake import ColumnProperties, DeltaTable, WriterProperties, write_deltalake
 from deltalake.transaction import AddAction
 
+from storage.frames import cast_to
 from storage.ledger import DataFile, data_files
 from storage.schemas import KEYS, TABLES
 
@@ -42,14 +43,18 @@ def scan_folder(folder: Path, table: DeltaTable) -> pl.LazyFrame:
 def append_rows(url: str, table: str, rows: pa.Table) -> None:
     """Raises DeltaError and OSError, as all of these do."""
     write_deltalake(
-        url, rows.cast(TABLES[table]), mode="append", writer_properties=plain_writer(table), configuration=PROPERTIES
+        url,
+        cast_to(TABLES[table], rows),
+        mode="append",
+        writer_properties=plain_writer(table),
+        configuration=PROPERTIES,
     )
 
 
 def data_file(table: str, rows: pa.Table) -> bytes:
     """The rows as the Parquet file that a commit of them would make."""
     stream = BytesIO()
-    rows = rows.cast(TABLES[table])
+    rows = cast_to(TABLES[table], rows)
     plain: Any = [column for column in rows.column_names if column != "crop"]  # pyarrow's types know only True, False
     with pq.ParquetWriter(
         stream, rows.schema, compression="zstd", use_dictionary=plain, write_statistics=False
@@ -73,7 +78,7 @@ def merge_rows(url: str, table: str, rows: pa.Table) -> None:
     """Each row in the place of the one with its key, or added where there is none."""
     same_key = " AND ".join(f"old.{column} = new.{column}" for column in KEYS[table])
     merge = DeltaTable(url).merge(
-        rows.cast(TABLES[table]),
+        cast_to(TABLES[table], rows),
         same_key,
         source_alias="new",
         target_alias="old",

@@ -26,7 +26,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from filelock import FileLock, Timeout
 from upath import UPath
 
-from storage.frames import frame_of
+from storage.frames import cast_to, frame_of
 from storage.ledger import DataFile, Ledger, State, lost_files, read_ledger, seal, state_of, sync
 from storage.refusal import Refusal
 from storage.repair import heal
@@ -120,7 +120,7 @@ class Workspace:
     def laid_down(self, table: str, file: DataFile) -> pa.Table:
         """The rows that were laid down. Raises BadWorkspace."""
         with ours(f"{self.root / table}: {file.path} can't be read"):
-            return pq.read_table(BytesIO((self.root / table / file.path).read_bytes())).cast(TABLES[table])
+            return cast_to(TABLES[table], pq.read_table(BytesIO((self.root / table / file.path).read_bytes())))
 
     def upsert(self, table: str, rows: pa.Table) -> None:
         """Commits `rows`, each in the place of the row with its key where there is one. Raises BadWorkspace."""
@@ -294,7 +294,7 @@ def rows_of(table: str, rows: list[dict]) -> pa.Table:
     names = set(TABLES[table].names)
     wrong = set().union(*(names ^ set(row) for row in rows))
     assert not wrong, f"{table}: columns {wrong}"
-    return pa.Table.from_pylist(rows, schema=TABLES[table])
+    return cast_to(TABLES[table], frame_of(TABLES[table], rows))
 
 
 def empty_frame(table: str) -> pl.DataFrame:

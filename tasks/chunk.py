@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import polars as pl
 import pyarrow as pa
 
 from storage.ledger import DataFile
@@ -43,21 +42,27 @@ def read_chunk(
 def commit_chunk(chunk: ReadChunk, extraction: Extraction, *, keep_crops: bool) -> Counter[str]:
     """Commits a chunk. Several are read at a time, so what those before it have committed since is left out."""
     workspace, contents = extraction.workspace, extraction.contents
-    new = {file_hash for file_hash in chunk.faces["file_hash"].unique().to_pylist() if contents.is_new(file_hash)}
-    keep = pa.array([file_hash in new for file_hash in chunk.faces["file_hash"].to_pylist()], pa.bool_())
-    faces = chunk.faces.filter(keep)
+    hashes = chunk.faces["file_hash"].to_pylist()
+    new = {file_hash for file_hash in set(hashes) if contents.is_new(file_hash)}
+    keep = [file_hash in new for file_hash in hashes]
+    faces = _only(chunk.faces, keep)
     if chunk.laid_down and faces.num_rows == chunk.faces.num_rows:
         workspace.take_up("faces", chunk.laid_down)
     elif chunk.laid_down:
-        workspace.append("faces", workspace.laid_down("faces", chunk.laid_down).filter(keep))
+        workspace.append("faces", _only(workspace.laid_down("faces", chunk.laid_down), keep))
     else:
         workspace.append("faces", faces if keep_crops else without_crops(faces))
     if chunk.scores is not None:
-        workspace.append("scores", chunk.scores.filter(keep))
+        workspace.append("scores", _only(chunk.scores, keep))
     workspace.append("files", chunk.files)
     contents.remember([file_hash for file_hash in chunk.files["file_hash"].to_pylist() if file_hash])
-    statuses = pl.Series(chunk.files["status"]).value_counts()
-    return Counter(dict(statuses.iter_rows()) | {"read": chunk.files.num_rows, "faces": faces.num_rows})
+    statuses = Counter(chunk.files["status"].to_pylist())
+    return Counter({**statuses, "read": chunk.files.num_rows, "faces": faces.num_rows})
+
+
+def _only(rows: pa.Table, keep: list[bool]) -> pa.Table:
+    """Those to keep: as a rule all of them, and `filter` would import more of pyarrow."""
+    return rows if all(keep) else rows.filter(pa.array(keep, pa.bool_()))
 
 
 def without_crops(faces: pa.Table) -> pa.Table:

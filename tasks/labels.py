@@ -166,7 +166,7 @@ def _row(file_hash: str, source: str, label: Label) -> dict:
         "subject_id": label.subject_id,
         "age": None if label.problem else label.age,
         "gender": label.gender,
-        "groups": list(label.groups.items()),
+        "groups": [{"key": column, "value": value} for column, value in label.groups.items()],
         "status": LabelStatus.INVALID if label.problem else LabelStatus.OK,
         "detail": label.problem,
         "labelled_at": now(),

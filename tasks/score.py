@@ -6,6 +6,7 @@ import polars as pl
 import pyarrow as pa
 
 from models.contract import BadModel, Model
+from storage.frames import cast_to, frame_of
 from storage.schemas import FACES, SCORES
 from storage.workspace import BadWorkspace, Workspace, now
 from tasks.crop import crop_hash, decode_crops
@@ -17,25 +18,22 @@ def score_faces(faces: pa.Table, model: Model, run_id: str) -> pa.Table:
     """`faces` are rows of that table, with crops. Raises BadModel on a wrong answer: rows are matched by position,
     so a missing one would give a face its neighbour's age."""
     if faces.num_rows == 0:
-        return SCORES.empty_table()
+        return cast_to(SCORES, frame_of(SCORES))
     crops = decode_crops(faces["crop"].to_pylist())
     answers, usable = model(crops), quality(crops)
     if len(answers.age) != faces.num_rows:
         raise BadModel(f"model {model.version}: {faces.num_rows} faces, {len(answers.age)} answers")
-    count = faces.num_rows
-    columns = {name: faces[name] for name in ("file_hash", "face_index", "fingerprint")} | {
-        "model_hash": [model.hash] * count,
-        "model_version": [model.version] * count,
-        "age": answers.age,
-        "age_low": answers.age_low,
-        "age_high": answers.age_high,
-        "female": [None] * count if answers.female is None else answers.female,
-        "quality": [None] * count if usable is None else usable,
-        "provider": [model.provider] * count,
-        "run_id": [run_id] * count,
-        "scored_at": [now()] * count,
-    }
-    return pa.table(columns, schema=SCORES)
+    same = {"model_hash": model.hash, "model_version": model.version, "provider": model.provider, "run_id": run_id}
+    rows = pl.DataFrame(faces.select(["file_hash", "face_index", "fingerprint"])).with_columns(
+        age=pl.Series(answers.age),
+        age_low=pl.Series(answers.age_low),
+        age_high=pl.Series(answers.age_high),
+        female=pl.lit(None) if answers.female is None else pl.Series(answers.female),
+        quality=pl.lit(None) if usable is None else pl.Series(usable),
+        scored_at=pl.lit(now()),
+        **{name: pl.lit(value) for name, value in same.items()},
+    )
+    return cast_to(SCORES, rows.select(SCORES.names))
 
 
 def unscored(workspace: Workspace, sources: list[str], fingerprint: str, model_hash: str) -> pl.DataFrame:
@@ -75,7 +73,7 @@ def faces_with_crops(workspace: Workspace, keys: pl.DataFrame, fingerprint: str)
             "the table's files were changed on disk. `faceline doctor --repair` drops them, and the next run reads "
             "those photos again"
         )
-    return rows.select(FACES.names).to_arrow().cast(FACES)
+    return cast_to(FACES, rows.select(FACES.names))
 
 
 def score_stored_faces(keys: pl.DataFrame, extraction: Extraction, model: Model) -> pa.Table:

@@ -1,6 +1,7 @@
 """Rows of the tables as a run would leave them, each with the few columns that a test is about."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,14 +62,14 @@ def face_row(name: str, index: int = 0, *, crop: bytes | None = None, **changed:
     } | changed
 
 
-def label_row(name: str, **changed: Any) -> dict:
+def label_row(name: str, groups: Sequence[tuple[str, str]] = (), **changed: Any) -> dict:
     return {
         "file_hash": content_hash(name),
         "label_source": "wiki",
         "subject_id": name,
         "age": 30.0,
         "gender": "female",
-        "groups": [],
+        "groups": [{"key": column, "value": value} for column, value in groups],
         "status": LabelStatus.OK,
         "detail": None,
         "labelled_at": now(),
