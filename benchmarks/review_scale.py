@@ -19,7 +19,8 @@ from storage import queries
 from storage.photo import photo_record
 from storage.queries import FaceFilter, FileFilter
 from storage.reviews import open_reviews
-from storage.schemas import TABLES, FileStatus
+from storage.schemas import TABLES
+from storage.values import FileStatus
 from storage.workspace import Workspace, existing_workspace, now, open_workspace
 from storage.worth import Asked, next_faces, waiting
 

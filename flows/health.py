@@ -17,8 +17,8 @@ from flows.stage import log_to_prefect, stage_flow
 from storage.compact import compact
 from storage.forget import finish_forgetting, forget
 from storage.queries import collect
-from storage.schemas import FileStatus
 from storage.settings import HealthSettings
+from storage.values import FileStatus
 from storage.workspace import BadWorkspace, Workspace, existing_workspace, now
 from tasks.drift import Week, drift_since, in_words
 from tasks.over_term import over_term

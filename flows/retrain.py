@@ -14,8 +14,8 @@ from flows.stage import log_to_prefect, stage_flow
 from flows.train import starting_weights, train_model
 from models.plots import errors_by_age
 from storage.registry import find, promote
-from storage.schemas import FindingKind
 from storage.settings import CardSettings, DataReportSettings, ExportSettings, RetrainSettings, TrainSettings
+from storage.values import FindingKind
 from storage.workspace import existing_workspace
 from tasks.compare import Change, in_words, overall, why_not_better
 from tasks.dataset import NothingToLearn

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit
 
 from models.contract import Answers
-from storage.schemas import LONGEST_LIFE_YEARS
+from storage.values import LONGEST_LIFE_YEARS
 
 COVERAGE = 0.9
 YEARS = np.arange(LONGEST_LIFE_YEARS + 1, dtype=np.float32)

@@ -10,8 +10,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from storage.choices import DetectorName, Frozen, Recipe, Targets
 from storage.refusal import Refusal
-from storage.settings import DetectorName, Frozen, Recipe, Targets
 
 CROP_SIDE = 128
 UTKFACE_MARGIN = 0.03  # around the face's height: how UTKFace's own crops are cut, measured on 400 of them

@@ -7,7 +7,7 @@ distribution learning, Gao et al., 2017) plus the absolute error of its mean; it
 import tensorflow as tf
 
 from models.calibration import YEARS
-from storage.settings import Recipe
+from storage.choices import Recipe
 
 _LABEL_SPREAD_YEARS = 2.0
 _MEAN_WEIGHT = 0.1  # of a year of absolute error, against a nat of cross entropy

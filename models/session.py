@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from models.batch_size import BatchSize
 from models.contract import AGE_OUTPUTS, GENDER_OUTPUT, INPUT, METADATA_KEY, About, Answers, BadModel
-from storage.settings import Device
+from storage.choices import Device
 
 _CPU, _CUDA, _TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 _PROVIDERS = {"cpu": [_CPU], "cuda": [_CUDA], "tensorrt": [_TENSORRT, _CUDA]}  # CUDA runs what TensorRT can't

@@ -16,7 +16,7 @@ from keras import layers
 
 from models.contract import CROP_SIDE
 from models.vgg16 import LayerWeights, Network, centred, cut, precision, start
-from storage.settings import Recipe, Targets
+from storage.choices import Recipe, Targets
 
 SIDE = 96  # pixels
 CROPS = 192  # from which the spaces are found: 7,000 positions in the deepest block

@@ -21,7 +21,7 @@ from models import recipes
 from models.calibration import YEARS, RawAnswers
 from models.contract import CROP_SIDE, BadModel, CannotTrain
 from models.half import SMALLEST_HALF
-from storage.settings import Recipe, Targets
+from storage.choices import Recipe, Targets
 
 _RGB_MEANS = (123.68, 116.779, 103.939)  # of ImageNet, which these weights were trained with
 _HIDDEN = 192

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from storage.schemas import LONGEST_LIFE_YEARS
+from storage.values import LONGEST_LIFE_YEARS
 
 Kind = Literal["right", "corrected", "not_a_face", "skip", "undo"]
 PATTERN = r"^\s*([0-9]{1,3}\s*[gG]?|[ygnsuYGNSU])?\s*$"  # for the browser; `written` decides

@@ -8,7 +8,7 @@ from review.links import photo_link
 from review.visit import Visit
 from review.words import gender_colour, gender_share, gender_words, interval_words, plain, short_path, verdict_words
 from storage.reviews import Reviews, Shown
-from storage.schemas import LONGEST_LIFE_YEARS
+from storage.values import LONGEST_LIFE_YEARS
 
 _ANSWERS = {"right": "The estimate is right", "corrected": "It is wrong", "not_a_face": "This is not a face"}
 _VERDICT_ICONS = {"right": ":material/check:", "corrected": ":material/edit:", "not_a_face": ":material/block:"}

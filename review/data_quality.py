@@ -12,7 +12,7 @@ from review.words import finding_words, status_words
 from storage import queries
 from storage.findings import SUSPICIOUS, last_crops, newest_findings, with_places
 from storage.queries import FileFilter
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 from storage.workspace import Workspace
 
 _MOST_ROWS = 5000

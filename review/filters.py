@@ -9,7 +9,7 @@ import streamlit as st
 
 from storage import queries
 from storage.queries import FaceFilter
-from storage.schemas import LONGEST_LIFE_YEARS, SMALLEST_JUDGED_SIDE
+from storage.values import LONGEST_LIFE_YEARS, SMALLEST_JUDGED_SIDE
 from storage.workspace import Workspace
 
 Option = TypeVar("Option", bound=str)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from models.session import OnnxModel
+from storage.choices import FaceMode
 from storage.registry import SHIPPED, UnknownModel, Version, champion, find, shipped, versions
-from storage.settings import FaceMode
 from storage.workspace import Workspace
 from tasks.predict import photo_readers
 from tasks.read import Ask, Looked

@@ -13,8 +13,8 @@ from review.leaving import forget_when_closed, keep_uploads_in_memory
 from review.pictures import CANVAS_SIDE, Mark, as_address, as_jpeg, judged_mark, with_faces
 from review.visit import Visit
 from review.words import gender_line, interval_words, plain, rotation_words, status_words, too_small_words
-from storage.schemas import FileStatus
-from storage.settings import FaceMode
+from storage.choices import FaceMode
+from storage.values import FileStatus
 from tasks.decode import decode
 from tasks.predict import Judged, Prediction, predict
 from tasks.read import Ask

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from storage.queries import SURE_FROM
-from storage.schemas import SMALLEST_JUDGED_SIDE
+from storage.values import SMALLEST_JUDGED_SIDE
 
 Colour = Literal["violet", "green", "gray"]
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&^=\"'])")

@@ -5,7 +5,8 @@ import polars as pl
 
 from storage.frames import frame_of
 from storage.queries import collect, places
-from storage.schemas import FINDINGS, FindingKind
+from storage.schemas import FINDINGS
+from storage.values import FindingKind
 from storage.workspace import BadWorkspace, Workspace
 
 SUSPICIOUS = (FindingKind.SUSPICIOUS_AGE, FindingKind.SUSPICIOUS_GENDER)

@@ -10,7 +10,7 @@ from typing import Literal
 import polars as pl
 
 from storage.registry import champion
-from storage.schemas import LONGEST_LIFE_YEARS, SMALLEST_JUDGED_SIDE, FileStatus
+from storage.values import LONGEST_LIFE_YEARS, SMALLEST_JUDGED_SIDE, FileStatus
 from storage.workspace import BadWorkspace, Workspace
 
 Order = Literal["least certain", "lowest quality", "youngest", "oldest", "newest"]

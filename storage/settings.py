@@ -1,35 +1,18 @@
 """Every knob: its default, its limits and its help text, once. The command line, Prefect's form and the docs are
 made from these classes; each is frozen and refuses unknown keys, so a misspelt parameter fails before any work."""
 
-import hashlib
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 
-DetectorName = Literal["haar", "centerface", "yunet"]
-Device = Literal["auto", "cpu", "cuda", "tensorrt"]
-FaceMode = Literal["detect", "whole"]
-Recipe = Literal["distribution", "classic"]
+from storage.choices import DetectorName, Device, FaceMode, Frozen, Recipe, Targets
+
 Runner = Literal["embedded", "dask", "ray"]
 NetworkName = Literal["vgg16", "fast"]
-Targets = Literal["age+gender", "age"]
-Stage = TypeVar("Stage", bound="Frozen")
 _VERSIONS = "a registry version, latest, champion, pretrained, fast"
 _MODELS = f"{_VERSIONS}, or an .onnx file"
 _DEVICE = "cuda and tensorrt fail where they don't really run"
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def part(self, stage: type[Stage], **own: object) -> Stage:
-        """Those of a stage among these settings, for a flow of several stages; `own` are added, or win."""
-        return stage.model_validate(self.model_dump(include=set(stage.model_fields)) | own)
-
-    def fingerprint(self) -> str:
-        """Sixteen hex digits of the SHA-256 of all values: equal settings give equal fingerprints."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 class StageSettings(Frozen):
@@ -45,25 +28,6 @@ class ReviewsPlace(BaseSettings):
     reviews_url: SecretStr | None = Field(
         default=None, description="postgresql://USER:PASSWORD@HOST/DATABASE; unset: reviews.sqlite in the workspace"
     )
-
-
-class Finding(Frozen):
-    """What decides which faces come out of a photo. Its hash is a row's fingerprint: a change here means that
-    every photo is looked at again."""
-
-    stage_version: int = 2  # raise it when the code of extraction changes what comes out
-    faces: FaceMode
-    detector: DetectorName
-    detector_hash: str
-    margin: float
-    crop_side: int
-    max_pixels: int
-    max_bytes: int
-    photo_timeout_s: float
-    min_detector_score: float = 0.5
-    turns: tuple[int, ...]  # degrees clockwise by which a photo without an upright face is turned, to look again
-    detect_side: int  # the longer side of what the detector sees at most, pixels
-    decode_side: int  # a JPEG is decoded at the smallest of 1, 1/2, 1/4, 1/8 that is at least this long, pixels
 
 
 class PhotoSettings(StageSettings):

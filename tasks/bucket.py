@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from storage.refusal import Refusal
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 from tasks.decode import BadPhoto
 from tasks.folder import BadFolder, Found, escape
 

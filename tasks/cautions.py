@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from storage.settings import Targets
+from storage.choices import Targets
 from tasks.dataset import FEW_TO_TRAIN_ON, Dataset, NothingToLearn, check_learnable
 from tasks.holdings import UNKNOWN_AGE, Holdings
 

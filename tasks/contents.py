@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from storage.forgotten import read_tombstones
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 from storage.workspace import Workspace
 from tasks.folder import Found
 from tasks.heif import MISSING, can_read_heif

@@ -8,7 +8,7 @@ import hashlib
 import cv2
 import numpy as np
 
-from storage.settings import DetectorName
+from storage.choices import DetectorName
 from tasks.detect import Box
 
 # Of the box's height: how tall the face is, and how far down its centre lies. Medians of 400 UTKFace crops.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from storage.findings import with_places
-from storage.schemas import FindingKind
+from storage.values import FindingKind
 from storage.workspace import Workspace
 from tasks.data_report import DataReport
 from tasks.judged import MOST_VALUES

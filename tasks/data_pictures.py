@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from models.evaluation_plots import BLUE, LOOK, MUTED, ORANGE, as_svg
-from storage.schemas import LONGEST_LIFE_YEARS
+from storage.values import LONGEST_LIFE_YEARS
 from tasks.dataset import Truth
 from tasks.evaluation_pictures import Picture
 from tasks.suspects import TIMES_TYPICAL, Expected, times_typical

@@ -10,7 +10,7 @@ import polars as pl
 
 from storage.refusal import Refusal
 from storage.reviews import Reviews, reviews_of
-from storage.schemas import FileStatus, LabelStatus
+from storage.values import FileStatus, LabelStatus
 from storage.workspace import Workspace
 from tasks.crop import decode_crops, encode_crop
 from tasks.split import draw_sides, groups_of

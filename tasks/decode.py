@@ -22,7 +22,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 from tasks.heif import MISSING, can_read_heif, let_pillow_read_heif
 
 _EXIF_ORIENTATION = 0x0112

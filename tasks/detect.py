@@ -15,9 +15,9 @@ import numpy as np
 
 from models import centerface
 from models.contract import BadModel
+from storage.choices import DetectorName
 from storage.refusal import Refusal
-from storage.schemas import SMALLEST_JUDGED_SIDE
-from storage.settings import DetectorName
+from storage.values import SMALLEST_JUDGED_SIDE
 
 YUNET_URL = (
     "https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2026may.onnx"

@@ -16,7 +16,7 @@ import polars as pl
 from scipy.stats import chi2
 
 from storage.queries import FACE_KEY, collect, scored_models
-from storage.schemas import LabelStatus
+from storage.values import LabelStatus
 from storage.workspace import Workspace
 
 Verdict = Literal["steady", "moved", "moved far", "too few faces"]

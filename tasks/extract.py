@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from storage.choices import Finding
 from storage.ledger import sha256_of
-from storage.settings import Finding
 from storage.tombstones import Tombstones
 from storage.workspace import Workspace, now, rows_of
 from tasks.bucket import Bucket, is_in_bucket

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from storage.frames import frame_of
-from storage.schemas import FINDINGS, FileStatus, FindingKind, LabelStatus
+from storage.schemas import FINDINGS
+from storage.values import FileStatus, FindingKind, LabelStatus
 from storage.workspace import Workspace
 from tasks.dataset import Truth
 from tasks.duplicates import alike, bits_apart

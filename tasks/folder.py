@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from storage.refusal import Refusal
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 
 
 class BadFolder(Refusal):

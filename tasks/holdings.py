@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from storage.queries import status_counts
-from storage.schemas import LabelStatus
+from storage.values import LabelStatus
 from storage.workspace import Workspace
 from tasks.dataset import SIDES, Dataset
 from tasks.measures import BAND_NAMES, bands_of

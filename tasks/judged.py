@@ -10,7 +10,7 @@ import polars as pl
 
 from models.contract import AGE_OUTPUTS, GENDER_OUTPUT, Answers
 from storage.refusal import Refusal
-from storage.schemas import LONGEST_LIFE_YEARS
+from storage.values import LONGEST_LIFE_YEARS
 from tasks.dataset import Truth, people_of
 from tasks.labels import GENDER_WORDS
 

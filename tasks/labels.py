@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.refusal import Refusal
-from storage.schemas import LONGEST_LIFE_YEARS, LabelStatus
+from storage.values import LONGEST_LIFE_YEARS, LabelStatus
 from storage.workspace import Workspace, now, rows_of
 from tasks.folder import escape
 

@@ -23,8 +23,9 @@ from upath import UPath
 
 from models.contract import Model
 from models.session import Device, OnnxModel
+from storage.choices import Finding
 from storage.refusal import Refusal
-from storage.settings import Finding, PhotoSettings
+from storage.settings import PhotoSettings
 from storage.workspace import Workspace, existing_workspace, write_whole
 from tasks.chunk import ReadChunk, read_chunk, without_crops
 from tasks.contents import Contents

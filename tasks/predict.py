@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from models.contract import Model
-from storage.schemas import FileStatus
-from storage.settings import FaceMode, Finding, PhotoSettings
+from storage.choices import FaceMode, Finding
+from storage.settings import PhotoSettings
+from storage.values import FileStatus
 from tasks.crop import decode_crops
 from tasks.detect import Box, detector_file
 from tasks.quality import quality

@@ -8,19 +8,23 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from storage.schemas import SMALLEST_JUDGED_SIDE, FileStatus
-from storage.settings import Finding, PhotoSettings
+from storage.choices import Finding
 from storage.tombstones import Tombstones
+from storage.values import SMALLEST_JUDGED_SIDE, FileStatus
 from tasks.bucket import Bucket, is_in_bucket
 from tasks.crop import cut_square, encode_crop, middle_square, sharpness, square_around
 from tasks.decode import BadPhoto, Photo, decode, read_file
 from tasks.detect import Box, Detect, detector_file, file_hash, make_detector
 from tasks.spread import Lost, Spread
 from tasks.upright import TURNS, Sighting, find_faces, turned
+
+if TYPE_CHECKING:
+    from storage.settings import PhotoSettings  # a worker process has none, and its import takes longer than cv2's
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def look(asks: Sequence[Ask], photos: "Spread[Ask, Looked]") -> list[Looked]:
     ]
 
 
-def finding_of(settings: PhotoSettings, detector: Path, margin: float, crop_side: int) -> Finding:
+def finding_of(settings: "PhotoSettings", detector: Path, margin: float, crop_side: int) -> Finding:
     """The settings that decide which faces come out, with the detector's weights by their hash."""
     return Finding(
         faces=settings.faces,
@@ -80,7 +84,7 @@ def finding_of(settings: PhotoSettings, detector: Path, margin: float, crop_side
 
 
 def photo_workers(
-    settings: PhotoSettings, finding: Finding, known: Path | None, tombstones: Tombstones | None = None
+    settings: "PhotoSettings", finding: Finding, known: Path | None, tombstones: Tombstones | None = None
 ) -> Spread[Ask, Looked]:
     """The processes that read photos. Raises NoDetector here, before any of them starts."""
     detector = detector_file(settings.detector, settings.detector_model, fetch=settings.fetch_detector)

@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from storage.refusal import Refusal
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 
 _PR_SET_PDEATHSIG = 1
 _LOOK_EVERY_S = 1.0

@@ -6,7 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.schemas import FINDINGS, FindingKind
+from storage.schemas import FINDINGS
+from storage.values import FindingKind
 from storage.workspace import Workspace
 from tests.rows import content_hash
 

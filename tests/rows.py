@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from storage.schemas import FileStatus, LabelStatus
+from storage.values import FileStatus, LabelStatus
 from storage.workspace import now, rows_of
 from tasks.crop import encode_crop
 

@@ -71,5 +71,7 @@ def test_scoring_loads_neither_tensorflow_nor_prefect_nor_streamlit() -> None:
 
 
 def test_a_worker_process_loads_only_what_reads_photos() -> None:
-    loaded = imported_with("tasks.extract")
-    assert not {"tensorflow", "prefect", "sqlalchemy", "scipy", "pandas"} & loaded
+    loaded = imported_with("tasks.read")
+    assert {"cv2", "onnxruntime"} <= loaded
+    heavy = {"tensorflow", "prefect", "sqlalchemy", "scipy", "pandas", "polars", "pyarrow", "pydantic_settings"}
+    assert not heavy & loaded

@@ -77,7 +77,7 @@ def no_allowance_for_a_clock_that_jumps() -> None:
 def no_second_try() -> None:
     """The photo at which a worker died is at fault, whoever killed it."""
     import tasks.spread
-    from storage.schemas import FileStatus
+    from storage.values import FileStatus
 
     def once(self, item, call):
         try:

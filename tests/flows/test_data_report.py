@@ -13,8 +13,9 @@ import pytest
 from flows.cli import run
 from flows.data_report import report_data
 from storage.findings import newest_findings, suspicious_labels
-from storage.schemas import FINDINGS, FileStatus, LabelStatus
+from storage.schemas import FINDINGS
 from storage.settings import DataReportSettings
+from storage.values import FileStatus, LabelStatus
 from storage.workspace import Workspace, open_workspace
 from tasks.crop import encode_crop
 from tests.rows import content_hash, face_row, faces, file_row, files, label_row, labels

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from flows.health import examine_workspace
-from storage.schemas import FileStatus
 from storage.settings import HealthSettings
+from storage.values import FileStatus
 from storage.workspace import BadWorkspace, Workspace, now, open_workspace
 from tests.rows import crop_of, face_row, faces, file_row, files, score_row, scores
 

@@ -13,7 +13,7 @@ from PIL import Image
 from models.calibration import Calibration
 from models.contract import About, BadModel
 from models.session import OnnxModel
-from storage.settings import Recipe, Targets
+from storage.choices import Recipe, Targets
 
 if TYPE_CHECKING:
     from models.vgg16 import Network

@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 from models.contract import CannotTrain
-from storage.settings import Recipe, Targets, TrainSettings
+from storage.choices import Recipe, Targets
+from storage.settings import TrainSettings
 
 if TYPE_CHECKING:
     from models.fit import Targets as Truths

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.contract import CROP_SIDE, BadModel
-from storage.settings import Recipe, Targets
+from storage.choices import Recipe, Targets
 
 if TYPE_CHECKING:
     from models.vgg16 import Network

@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Page
 from flows.label import label_photos
 from flows.scoring import score_here
 from storage.ledger import sha256_of
-from storage.schemas import FindingKind
 from storage.settings import LabelSettings, ScoreSettings
+from storage.values import FindingKind
 from storage.workspace import Workspace, existing_workspace
 from tests import samples
 from tests.findings import finding, write_findings

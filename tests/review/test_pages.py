@@ -16,7 +16,7 @@ from storage.audit import promotions
 from storage.registry import champion, register, versions
 from storage.reviews import open_reviews
 from storage.runs import training_runs
-from storage.schemas import FindingKind
+from storage.values import FindingKind
 from storage.workspace import Workspace, existing_workspace, now, open_workspace
 from tests.bucket import upload
 from tests.findings import finding, write_findings

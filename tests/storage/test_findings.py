@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from storage.findings import last_crops, newest_findings, suspicious_labels, with_places
-from storage.schemas import FINDINGS, FindingKind
+from storage.schemas import FINDINGS
+from storage.values import FindingKind
 from storage.workspace import BadWorkspace, Workspace, now, open_workspace
 from tests.findings import finding, write_findings
 from tests.rows import content_hash, crop_of, face_row, faces, file_row, files

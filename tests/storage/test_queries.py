@@ -8,7 +8,7 @@ from storage import queries
 from storage.queries import FaceFilter, FileFilter
 from storage.registry import promote, register
 from storage.reviews import open_reviews
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 from storage.workspace import BadWorkspace, Workspace, now, open_workspace
 from tests.rows import content_hash, crop_of, face_row, faces, file_row, files, score_row, scores
 

@@ -9,7 +9,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from storage import settings as knobs
-from storage.settings import ExtractSettings, Finding, Frozen, ScoreSettings, TrainSettings
+from storage.choices import Finding, Frozen
+from storage.settings import ExtractSettings, ScoreSettings, TrainSettings
 
 REPOSITORY = Path(__file__).parent.parent.parent
 FINDING: dict[str, Any] = {
@@ -89,6 +90,6 @@ def test_every_field_of_a_finding_changes_its_fingerprint(name: str) -> None:
 
 
 def test_a_fingerprint_is_the_same_in_another_process() -> None:
-    code = f"from storage.settings import Finding; print(Finding(**{FINDING!r}).fingerprint())"
+    code = f"from storage.choices import Finding; print(Finding(**{FINDING!r}).fingerprint())"
     printed = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert printed.stdout.strip() == Finding(**FINDING).fingerprint()

@@ -6,7 +6,7 @@ import pytest
 
 from storage import queries
 from storage.reviews import Reviews, Shown, open_reviews
-from storage.schemas import FindingKind
+from storage.values import FindingKind
 from storage.workspace import Workspace, open_workspace
 from storage.worth import RANDOM_EVERY, REASONS, Asked, Reason, next_faces, waiting
 from tests.findings import finding, write_findings

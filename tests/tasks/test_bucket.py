@@ -7,7 +7,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 from tasks.bucket import Bucket, Unreachable
 from tasks.decode import BadPhoto
 from tasks.folder import BadFolder

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from storage.settings import Targets
+from storage.choices import Targets
 from storage.workspace import Workspace, open_workspace
 from tasks.cautions import cautions
 from tasks.dataset import Dataset

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from storage.settings import DetectorName
+from storage.choices import DetectorName
 from tasks.crop import cut_square, decode_crops, encode_crop, middle_square, sharpness, square_around
 from tasks.detect import Box, detector_file, make_detector
 from tasks.upright import find_faces

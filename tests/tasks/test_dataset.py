@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from storage.reviews import Reviews, open_reviews
-from storage.schemas import FileStatus, LabelStatus
+from storage.values import FileStatus, LabelStatus
 from storage.workspace import Workspace, open_workspace
 from tasks.dataset import (
     Dataset,

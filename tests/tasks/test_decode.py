@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 from tasks.decode import _SIGNATURES, BadPhoto, Photo, _kind, _read_header, decode, read_file
 from tests.pictures import encoded, png_bomb, turned, webp_bomb, with_exif_prefix
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from models import centerface
-from storage.settings import DetectorName
+from storage.choices import DetectorName
 from tasks import detect
 from tasks.decode import decode
 from tasks.detect import Box, Detect, NoDetector, detector_file, fetch_yunet, file_hash, make_detector

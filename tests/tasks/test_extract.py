@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 
 from models.session import OnnxModel
+from storage.choices import Finding
 from storage.forgotten import read_tombstones
 from storage.registry import model_content
-from storage.schemas import SMALLEST_JUDGED_SIDE, FileStatus
-from storage.settings import ExtractSettings, Finding
+from storage.settings import ExtractSettings
+from storage.values import SMALLEST_JUDGED_SIDE, FileStatus
 from storage.workspace import Workspace, open_workspace
 from tasks.contents import Contents, drop_unread_heif
 from tasks.crop import decode_crops

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from storage.schemas import FINDINGS, LabelStatus
+from storage.schemas import FINDINGS
+from storage.values import LabelStatus
 from storage.workspace import Workspace, open_workspace
 from tasks.dataset import Truth
 from tasks.duplicates import perceptual_hashes

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 from storage.workspace import Workspace, open_workspace
 from tasks.contents import still_to_do
 from tasks.folder import BadFolder, Found, escape, growing, list_files, unescape

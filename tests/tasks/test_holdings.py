@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from storage.reviews import open_reviews
-from storage.schemas import FileStatus, LabelStatus
+from storage.values import FileStatus, LabelStatus
 from storage.workspace import Workspace, open_workspace
 from tasks.data_report import faces_to_train_on
 from tasks.dataset import labelled_faces, with_sides

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.schemas import LONGEST_LIFE_YEARS, LabelStatus
+from storage.values import LONGEST_LIFE_YEARS, LabelStatus
 from storage.workspace import Workspace, open_workspace
 from tasks import labels
 from tasks.labels import BadLabels, Label, label_folders, label_reader, label_rows, utkface_label, wiki_label

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 from storage.workspace import Workspace, now, open_workspace
 from tasks.over_term import over_term
 from tests.rows import content_hash, face_row, faces, file_row, files

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.schemas import FileStatus
+from storage.values import FileStatus
 from tasks.spread import Lost, NoWorkers, Spread
 from tests.patience import wait_for
 from tests.tasks.workers import Deed, never_built, obedient

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from storage.settings import DetectorName
+from storage.choices import DetectorName
 from tasks.detect import Box, Detect
 from tasks.upright import TURNS, Sighting, find_faces, turned, turned_back
 from tests.tasks.test_detect import built, pixels_of
