@@ -64,7 +64,7 @@ def command(port: int, workspace: str, *, read_only: bool = False) -> list[str]:
     app = Path(package.origin).parent / "app.py"
     flags = [f"--{name}={value}" for name, value in (_FLAGS | {"server.port": str(port)}).items()]
     arguments = [workspace, "--read-only"] if read_only else [workspace]
-    return [sys.executable, "-P", "-m", "streamlit", "run", str(app), *flags, "--", *arguments]
+    return [sys.executable, "-P", "-m", "review.start", "run", str(app), *flags, "--", *arguments]
 
 
 def check_port(port: int, option: str) -> None:
