@@ -22,7 +22,7 @@ from storage.reviews import open_reviews
 from storage.schemas import TABLES
 from storage.values import FileStatus
 from storage.workspace import Workspace, existing_workspace, now, open_workspace
-from storage.worth import Asked, next_faces, waiting
+from storage.worth import next_faces, pool_of, waiting
 
 _CHUNK = 5000  # rows a commit, as after a compaction
 _SOURCES = ("/photos/archive", "/photos/inbox", "/photos/parade")
@@ -74,16 +74,18 @@ def measure(workspace: Workspace) -> None:
 
 def _questions(workspace: Workspace) -> dict[str, Callable[[], object]]:
     said = open_reviews(workspace).newest()
-    model = queries.model_in_use(workspace)
+    model = queries.model_in_use(workspace, queries.scored_models(workspace))
     assert model is not None, "no scores: make some first"
-    asked, chosen = Asked(model.model_hash), FaceFilter(model.model_hash)
+    pool, chosen = pool_of(workspace, model.model_hash), FaceFilter(model.model_hash)
     page = slice(0, 24)
     return {
         "overview: files by status": lambda: queries.status_counts(workspace),
         "overview: files by day": lambda: queries.arrivals(workspace),
         "overview: ages": lambda: queries.faces_by_age(workspace, chosen, said),
-        "overview: what waits": lambda: waiting(workspace, asked, said),
-        "review: a block of faces": lambda: next_faces(workspace, asked, said, (), 100),
+        "overview: the models": lambda: queries.scored_models(workspace),
+        "overview, review: the faces' worth": lambda: pool_of(workspace, model.model_hash),
+        "overview: what waits of them": lambda: waiting(pool, said),
+        "review: a block of faces of them": lambda: next_faces(pool, None, said, (), 100),
         "gallery: a page of cards": lambda: queries.pictures_of(
             workspace, queries.faces_page(workspace, chosen, said, "least certain", page)
         ),

@@ -6,6 +6,7 @@ import streamlit as st
 
 from review.export import download_buttons
 from review.links import review_link
+from review.opened import told
 from review.pictures import as_address
 from review.visit import Visit
 from review.words import finding_words, status_words
@@ -51,7 +52,7 @@ _FINDING_COLUMNS = {
 
 def page(visit: Visit) -> None:
     st.title("Data quality", anchor=False)
-    counts = queries.status_counts(visit.workspace)
+    counts = told(queries.status_counts, visit.workspace)
     if counts.is_empty():
         st.info("No folder was read into this workspace yet. Score one, then load this page again:")
         st.code(f"faceline score FOLDER --workspace {visit.workspace.root}", language="shell", wrap_lines=True)
@@ -107,7 +108,7 @@ def _chosen(workspace: Workspace, statuses: list[str]) -> FileFilter:
     with st.container(horizontal=True):
         source = st.selectbox(
             "Folder",
-            ["", *queries.sources(workspace)],
+            ["", *told(queries.sources, workspace)],
             format_func=lambda folder: folder or "all folders",
             key="file_folder",
             bind="query-params",

@@ -7,6 +7,7 @@ from typing import TypeVar
 import polars as pl
 import streamlit as st
 
+from review.opened import told
 from storage import queries
 from storage.queries import FaceFilter
 from storage.values import LONGEST_LIFE_YEARS, SMALLEST_JUDGED_SIDE
@@ -108,7 +109,7 @@ def _genders() -> tuple[str, ...]:
 def _folder(workspace: Workspace) -> str:
     return st.selectbox(
         "Folder",
-        ["", *queries.sources(workspace)],
+        ["", *told(queries.sources, workspace)],
         format_func=lambda folder: folder or "all folders",
         key="folder",
         on_change=to_page_one,

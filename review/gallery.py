@@ -7,6 +7,7 @@ from review.card import face_card
 from review.charts import age_histogram
 from review.export import download_buttons
 from review.filters import clear_filters, face_filter, to_page_one
+from review.opened import told
 from review.visit import Visit
 from storage import queries
 from storage.queries import FACE_KEY, FaceFilter, Order
@@ -23,7 +24,7 @@ def page(visit: Visit) -> None:
     st.title("Gallery", anchor=False)
     st.caption("What the model estimates of each face, from looks and with errors. Not for decisions about people.")
     workspace = visit.workspace
-    models = queries.scored_models(workspace)
+    models = told(queries.scored_models, workspace)
     if models.is_empty():
         _nothing_scored(workspace)
         return
@@ -31,7 +32,7 @@ def page(visit: Visit) -> None:
         chosen = face_filter(workspace, models)
         st.button("Clear filters", on_click=clear_filters, icon=":material/filter_alt_off:", width="stretch")
     said = visit.newest_reviews()
-    ages = queries.faces_by_age(workspace, chosen, said)
+    ages = _ages(workspace, chosen, said)
     count = int(ages["faces"].sum())
     if count == 0:
         _nothing_passes()
@@ -44,6 +45,12 @@ def page(visit: Visit) -> None:
     with grid:
         _cards(visit, faces)
     _export(workspace, chosen, said, order, count)
+
+
+def _ages(workspace: Workspace, chosen: FaceFilter, said: pl.DataFrame) -> pl.DataFrame:
+    if chosen.review == "all":
+        return told(queries.all_by_age, workspace, chosen)
+    return queries.faces_by_age(workspace, chosen, said)
 
 
 def _nothing_scored(workspace: Workspace) -> None:

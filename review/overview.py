@@ -5,13 +5,13 @@ import streamlit as st
 
 from review.charts import age_histogram, arrivals_chart, error_chart
 from review.links import review_link
-from review.opened import week_of
+from review.opened import model_here, pool_here, told, week_of
 from review.visit import Visit
 from review.words import failed_words, percent, plain, since_words
 from storage import queries
 from storage.live_error import Estimate, live_error, live_error_by_week
 from storage.queries import FaceFilter, ModelInUse
-from storage.worth import Asked, waiting
+from storage.worth import waiting
 from tasks.drift import Week, in_words
 
 _CARD_WIDTH = 150  # pixels
@@ -28,13 +28,13 @@ people."""
 
 def page(visit: Visit) -> None:
     st.title("Overview", anchor=False)
-    counts = queries.status_counts(visit.workspace)
+    counts = told(queries.status_counts, visit.workspace)
     if counts.is_empty():
         st.info("No folder was read into this workspace yet. Score one, then load this page again:")
         st.code(f"faceline score FOLDER --workspace {visit.workspace.root}", language="shell", wrap_lines=True)
         _keeping(visit)
         return
-    model, said = queries.model_in_use(visit.workspace), visit.newest_reviews()
+    model, said = model_here(visit.workspace), visit.newest_reviews()
     _figures(counts, model, said)
     _keeping(visit)
     _news(visit)
@@ -59,9 +59,15 @@ def _figures(counts: pl.DataFrame, model: ModelInUse | None, said: pl.DataFrame)
             st.metric(label, f"{count:,}", help=about, border=True)
 
 
+@st.fragment
 def _keeping(visit: Visit) -> None:
-    """What those whose photos these are may ask."""
-    with st.expander("What is kept here, for how long, and how to delete it", icon=":material/shield:"):
+    """What those whose photos these are may ask. It is drawn once it is opened: what Streamlit shows a command with is
+    the largest part of its code, and kept each first page waiting for a second."""
+    label = "What is kept here, for how long, and how to delete it"
+    kept = st.expander(label, icon=":material/shield:", key="kept", on_change="rerun")
+    if not kept.open:
+        return
+    with kept:
         st.markdown(_KEPT)
         forget = ("PHOTO", "--subject ID")
         commands = [f"faceline forget {who} --workspace {visit.workspace.root}" for who in forget]
@@ -155,7 +161,7 @@ def _estimate(label: str, estimate: Estimate | None, about: str, unit: str) -> N
 
 def _to_review(visit: Visit, model: ModelInUse, said: pl.DataFrame) -> None:
     st.header("What waits for review", anchor=False)
-    counts = waiting(visit.workspace, Asked(model.model_hash), said)
+    counts = waiting(pool_here(visit.workspace, model.model_hash), said)
     if counts.is_empty():
         st.success("Nothing stands out. The page Review shows faces all the same, those first that stand out most.")
         return
@@ -173,13 +179,13 @@ def _arrivals(visit: Visit) -> None:
     by = st.segmented_control(
         "Shown by", ("source", "status"), default="source", required=True, key="by", bind="query-params"
     )
-    rows = queries.arrivals(visit.workspace)
+    rows = told(queries.arrivals, visit.workspace)
     chart = arrivals_chart(rows.group_by("day", by).agg(pl.col("files").sum()), by)
     st.altair_chart(chart, alt=f"Files by day and {by}")
 
 
 def _ages(visit: Visit, model: ModelInUse) -> None:
     st.header("Estimated ages and genders", anchor=False)
-    ages = queries.faces_by_age(visit.workspace, FaceFilter(model.model_hash), queries.no_reviews())
+    ages = told(queries.all_by_age, visit.workspace, FaceFilter(model.model_hash))
     if not ages.is_empty():
         st.altair_chart(age_histogram(ages), alt="Estimated ages of all scored faces, by gender")

@@ -1,5 +1,6 @@
 """The queue: one face after the other, those first of which a look teaches most, judged with a key or two."""
 
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
@@ -8,7 +9,7 @@ import streamlit as st
 from review.answer import HINT, PATTERN, Answer, Kind, written
 from review.face_queue import BLOCK, Estimate, FaceQueue, Look
 from review.links import photo_link
-from review.opened import background, claims_of
+from review.opened import background, claims_of, model_here, pool_here
 from review.visit import Visit
 from review.words import (
     gender_colour,
@@ -18,9 +19,8 @@ from review.words import (
     reason_words,
     said_words,
 )
-from storage.queries import model_in_use
 from storage.reviews import Reviews
-from storage.worth import REASONS, Asked, next_faces
+from storage.worth import REASONS, Reason, next_faces
 
 _BUTTONS: tuple[tuple[Kind | None, str, str], ...] = (  # kind (None: wrong gender), label, key
     ("right", "Right", "y"),
@@ -33,6 +33,14 @@ _BLINK_S = 0.15  # nobody judges a face faster: a key held down, or pressed twic
 _CROP_WIDTH = 340  # pixels
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the person wants to look at: faces that `model_hash` scored, for one reason (None: for any)."""
+
+    model_hash: str
+    reason: Reason | None
+
+
 def page(visit: Visit) -> None:
     st.title("Review", anchor=False)
     if visit.writes_to is None:
@@ -40,7 +48,7 @@ def page(visit: Visit) -> None:
             "Reviews have no place to go: for a workspace in an object store, set FACELINE_REVIEWS_URL to a database."
         )
         return
-    model = model_in_use(visit.workspace)
+    model = model_here(visit.workspace)
     asked = Asked(model.model_hash if model else "", _why())
     if not visit.reviewer:
         st.info("Type your name in the sidebar first: it is kept with each review.", icon=":material/person:")
@@ -68,7 +76,8 @@ def _queue(visit: Visit, reviews: Reviews, asked: Asked) -> FaceQueue:
 
 
 def _fetch(visit: Visit, reviews: Reviews, asked: Asked, served):
-    return next_faces(visit.workspace, asked, reviews.newest(), served, BLOCK)
+    pool = pool_here(visit.workspace, asked.model_hash)
+    return next_faces(pool, asked.reason, reviews.newest(), served, BLOCK)
 
 
 @st.fragment

@@ -2,6 +2,7 @@
 should look at, and kind."""
 
 import polars as pl
+from upath import UPath
 
 from storage.frames import frame_of
 from storage.queries import collect, places
@@ -12,19 +13,25 @@ from storage.workspace import BadWorkspace, Workspace
 SUSPICIOUS = (FindingKind.SUSPICIOUS_AGE, FindingKind.SUSPICIOUS_GENDER)
 
 
+def newest_report(workspace: Workspace) -> UPath | None:
+    """The file of the newest findings; None before the first report."""
+    folder = workspace.root / "data_reports"
+    reports = sorted(folder.glob("*/findings.parquet"), key=str) if folder.exists() else []
+    return reports[-1] if reports else None
+
+
 def newest_findings(workspace: Workspace) -> pl.DataFrame:
     """The newest report's rows of FINDINGS; none before the first report. Raises BadWorkspace when they can't be
     read."""
     none = frame_of(FINDINGS)
-    folder = workspace.root / "data_reports"
-    reports = sorted(folder.glob("*/findings.parquet"), key=str) if folder.exists() else []
-    if not reports:
+    report = newest_report(workspace)
+    if report is None:
         return none
     try:
-        return pl.read_parquet(reports[-1].read_bytes()).select(none.columns).cast(none.schema)
+        return pl.read_parquet(report.read_bytes()).select(none.columns).cast(none.schema)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadWorkspace(
-            f"{reports[-1]}: can't be read; delete its folder, or make a new report with `faceline data`: {error}"
+            f"{report}: can't be read; delete its folder, or make a new report with `faceline data`: {error}"
         ) from error
 
 

@@ -55,6 +55,12 @@ def faces_by_age(workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame
     return collect(workspace, ages.sort("age", "gender"))
 
 
+def all_by_age(workspace: Workspace, chosen: FaceFilter) -> pl.DataFrame:
+    """As faces_by_age, where the filter doesn't ask for reviews."""
+    assert chosen.review == "all", chosen
+    return faces_by_age(workspace, chosen, no_reviews())
+
+
 def faces_page(
     workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame, order: Order, rows: slice
 ) -> pl.DataFrame:
@@ -91,9 +97,9 @@ class ModelInUse:
     is_champion: bool | None  # None: the workspace has no champion yet, so the shipped model scores
 
 
-def model_in_use(workspace: Workspace) -> ModelInUse | None:
-    """The champion, where it scored faces, else the model that scored last; None before the first score."""
-    models = scored_models(workspace)
+def model_in_use(workspace: Workspace, models: pl.DataFrame) -> ModelInUse | None:
+    """The champion, where it scored faces, else the model that scored last; None before the first score. `models` is
+    scored_models."""
     best = champion(workspace)
     by_best = models.filter(pl.col("model_hash") == (best.model_hash if best else ""))
     chosen = models.head(1) if by_best.is_empty() else by_best

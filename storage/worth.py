@@ -36,59 +36,65 @@ _KEY = ("file_hash", "face_index")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the person wants to look at: faces that `model_hash` scored, for one reason (None: for any)."""
+class Pool:
+    """Every face that may be asked about, in memory: a row a face with its key, the model's answers, its worth and its
+    reason; `draw` is null but in the random share. Of a million faces, making it takes seconds, and asking it none."""
 
-    model_hash: str
-    reason: Reason | None = None
+    workspace: Workspace
+    faces: pl.DataFrame
 
 
-def waiting(workspace: Workspace, asked: Asked, said: pl.DataFrame) -> pl.DataFrame:
+def pool_of(workspace: Workspace, model_hash: str) -> Pool:
+    """Of the faces that the model scored. Raises BadWorkspace, as all of these do."""
+    return Pool(workspace, collect(workspace, _ranked(workspace, model_hash)))
+
+
+def waiting(pool: Pool, said: pl.DataFrame) -> pl.DataFrame:
     """How many faces wait for review for each reason, the random share aside: reason, faces. `said` is
     Reviews.newest()."""
-    open_faces = _pool(workspace, asked).filter(pl.col("worth") >= WORTH_A_LOOK, pl.col("draw").is_null())
+    open_faces = pool.faces.lazy().filter(pl.col("worth") >= WORTH_A_LOOK, pl.col("draw").is_null())
     counts = _without(open_faces, said).group_by("reason").agg(faces=pl.len())
-    return collect(workspace, counts.sort("faces", "reason", descending=[True, False]))
+    return counts.sort("faces", "reason", descending=[True, False]).collect()
 
 
 def next_faces(
-    workspace: Workspace, asked: Asked, said: pl.DataFrame, served: Iterable[tuple[str, int]], most: int
+    pool: Pool, reason: Reason | None, said: pl.DataFrame, served: Iterable[tuple[str, int]], most: int
 ) -> pl.DataFrame:
-    """The next faces to look at, best first, at most so many; `served` are left out, as is what was `said` already. A
-    random face may be one that was reviewed for another reason: left out, it would bias the measure.
+    """The next faces to look at for that reason (None: for any), best first, at most so many; `served` are left out, as
+    is what was `said` already. A random face may be one that was reviewed for another reason: left out, it would bias
+    the measure.
 
     A row a face: FACE_KEY, the model's answers and model_version (null where it isn't scored), worth, reason, crop,
     label_age, label_gender, source, path, path_count."""
     left_out = pl.DataFrame(list(served), schema={"file_hash": pl.String, "face_index": pl.Int16}, orient="row")
     drawn = pl.col("draw").is_not_null()
-    pool = _without(_pool(workspace, asked), left_out).cache()
-    others = _without(pool.filter(~drawn), said).top_k(most, by="worth")
-    random = _without(pool.filter(drawn), said.filter(pl.col("reason") == "random"))
-    random = random.bottom_k(most if asked.reason == "random" else -(-most // RANDOM_EVERY), by="draw")
+    faces = pool.faces.lazy() if reason is None else pool.faces.lazy().filter(pl.col("reason") == reason)
+    faces = _without(faces, left_out)
+    others = _without(faces.filter(~drawn), said).top_k(most, by="worth")
+    random = _without(faces.filter(drawn), said.filter(pl.col("reason") == "random"))
+    random = random.bottom_k(most if reason == "random" else -(-most // RANDOM_EVERY), by="draw")
     in_order = pl.concat([others.sort("worth", *_KEY, descending=[True, False, False]), random.sort("draw", *_KEY)])
-    return _described(workspace, _interleaved(collect(workspace, in_order)).head(most))
+    return _described(pool.workspace, _interleaved(in_order.collect()).head(most))
 
 
-def _pool(workspace: Workspace, asked: Asked) -> pl.LazyFrame:
-    """Every face that may be asked about, with its worth and its reason; `draw` is null but in the random share."""
+def _ranked(workspace: Workspace, model_hash: str) -> pl.LazyFrame:
+    """The rows of a Pool."""
     worths = {
         "uncertain gender": 1 - (2 * pl.col("female") - 1).abs(),
         "models disagree": pl.col("apart"),
         "wide interval": (WIDTH / WIDTH.median() - 1).clip(0, 1),
         "low quality": 1 - pl.col("quality"),
     }
-    scored = _with_apart(workspace, asked.model_hash).with_columns(
+    scored = _with_apart(workspace, model_hash).with_columns(
         (worth * _WEIGHTS.get(name, 1)).fill_null(0).alias(name) for name, worth in worths.items()
     )
     names = ["suspicious label", *worths]
     found = _with_suspicion(workspace, scored).with_columns(worth=pl.max_horizontal(names))
     reason = pl.coalesce(pl.when(pl.col(name) == pl.col("worth")).then(pl.lit(name)) for name in names)
-    draw = pl.when(pl.col("model_hash").is_not_null()).then(_draw(asked.model_hash))
+    draw = pl.when(pl.col("model_hash").is_not_null()).then(_draw(model_hash))
     reasoned = found.with_columns(draw=pl.when(draw % RANDOM_EVERY == 0).then(draw)).with_columns(
         reason=pl.when(pl.col("draw").is_null()).then(reason).otherwise(pl.lit("random"))
     )
-    if asked.reason is not None:
-        reasoned = reasoned.filter(pl.col("reason") == asked.reason)
     columns = ("age", "age_low", "age_high", "female", "quality", "model_version", "worth", "reason", "draw")
     return reasoned.select(*FACE_KEY, *columns)
 

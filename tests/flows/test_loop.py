@@ -23,7 +23,7 @@ from review.answer import Answer
 from review.face_queue import BLOCK, Claims, FaceQueue, Look
 from storage.reviews import Reviews, open_reviews
 from storage.workspace import Workspace, existing_workspace
-from storage.worth import Asked, next_faces
+from storage.worth import next_faces, pool_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a machine that trains meanwhile takes ten times as long
 TRAIN, VAL, TEST = 170, 30, 80  # faces
@@ -104,7 +104,7 @@ def reviewed(workspace: Workspace, truth: dict[str, dict]) -> Iterator[Look]:
 
 
 def fetch(workspace: Workspace, reviews: Reviews, served: set) -> pl.DataFrame:
-    return next_faces(workspace, Asked("", "suspicious label"), reviews.newest(), served, BLOCK)
+    return next_faces(pool_of(workspace, ""), "suspicious label", reviews.newest(), served, BLOCK)
 
 
 def answer_to(face: Look, row: dict) -> Answer:

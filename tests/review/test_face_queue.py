@@ -10,11 +10,11 @@ from review.answer import Answer
 from review.face_queue import Claims, FaceQueue
 from storage.reviews import Reviews, open_reviews
 from storage.workspace import Workspace, open_workspace
-from storage.worth import Asked, next_faces
+from storage.worth import next_faces, pool_of
 from tests.rows import face_row, faces, file_row, files, score_row, scores
 
 _NAMES = [f"{number}.jpg" for number in range(12)]
-_ASKED = Asked("m" * 64)
+_MODEL = "m" * 64
 _RIGHT = Answer("right")
 
 
@@ -44,9 +44,10 @@ def queue(workspace: Workspace, reviews: Reviews, background: ThreadPoolExecutor
 
 
 def _queue(workspace: Workspace, reviews: Reviews, background: ThreadPoolExecutor, claims: Claims) -> FaceQueue:
-    return FaceQueue(
-        lambda served: next_faces(workspace, _ASKED, reviews.newest(), served, 5), reviews, background, claims
-    )
+    def fetch(served):
+        return next_faces(pool_of(workspace, _MODEL), None, reviews.newest(), served, 5)
+
+    return FaceQueue(fetch, reviews, background, claims)
 
 
 def _head(queue: FaceQueue):

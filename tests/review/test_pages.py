@@ -54,6 +54,10 @@ def _run(app: AppTest) -> AppTest:
     return app
 
 
+def _in_use(workspace: Workspace) -> queries.ModelInUse | None:
+    return queries.model_in_use(workspace, queries.scored_models(workspace))
+
+
 def _texts(elements) -> str:
     return "\n".join(str(element.value) for element in elements)
 
@@ -69,6 +73,14 @@ def _button(app: AppTest, label: str):
 def _press(app: AppTest, label: str) -> AppTest:
     time.sleep(_BLINK_S)  # as a person would, at the least
     _button(app, label).click()
+    return _run(app)
+
+
+def _with_the_form_open(app: AppTest) -> AppTest:
+    """Of the gallery's first card: `file_hash` and `face_index` are in the popover's key."""
+    [link] = [element for element in app.main if element.type == "page_link"]
+    file_hash = link.query_string.removeprefix("photo=")
+    app.session_state[f"review-{file_hash[:16]}-0"] = True
     return _run(app)
 
 
@@ -92,8 +104,10 @@ WHAT_IS_KEPT = (
 
 @pytest.fixture(scope="module")
 def kept(scored_once: Workspace) -> str:
-    """What stands under the heading on what is kept."""
-    [found] = [part for part in _page("overview", scored_once, **_READ_ONLY).expander if "kept" in part.label]
+    """What stands under the heading on what is kept, once that is opened."""
+    app = _page("overview", scored_once, **_READ_ONLY)
+    app.session_state["kept"] = True
+    [found] = [part for part in _run(app).expander if "kept" in part.label]
     return _texts([*found.markdown, *found.code])
 
 
@@ -125,10 +139,9 @@ def test_the_overview_says_what_is_new_since_a_persons_last_visit(scored: Worksp
 
 
 def test_enough_random_answers_give_the_live_error(scored: Workspace) -> None:
-    from storage.queries import model_in_use
     from storage.reviews import Shown
 
-    model = model_in_use(scored)
+    model = _in_use(scored)
     assert model is not None
     shown = Shown("random", 30.0, "female", model.model_version)
     for number in range(20):
@@ -138,7 +151,7 @@ def test_enough_random_answers_give_the_live_error(scored: Workspace) -> None:
 
 def test_a_week_of_other_faces_is_a_warning_and_one_of_the_same_is_not(scored: Workspace) -> None:
     assert "Too few faces came in" in _texts(_page("overview", scored).caption)
-    model = queries.model_in_use(scored)
+    model = _in_use(scored)
     assert model is not None
     judged = {"model_hash": model.model_hash, "model_version": model.model_version}
     for week, (found, older) in enumerate([(now() - timedelta(days=30), 0), (now(), 40)]):
@@ -251,7 +264,7 @@ def test_a_new_workspace_says_which_command_scores_a_folder(tmp_path: Path) -> N
 
 
 def test_a_correction_in_the_gallery_is_stored_and_shown(scored: Workspace) -> None:
-    app = _page("gallery", scored, path="collins")
+    app = _with_the_form_open(_page("gallery", scored, path="collins"))
     app.number_input[0].set_value(43)
     app = _press(app, "Save")
     [review] = open_reviews(scored).newest().to_dicts()
@@ -260,12 +273,12 @@ def test_a_correction_in_the_gallery_is_stored_and_shown(scored: Workspace) -> N
 
 
 def test_without_a_name_nothing_can_be_saved(scored: Workspace) -> None:
-    app = _page("gallery", scored, reviewer="", path="collins")
+    app = _with_the_form_open(_page("gallery", scored, reviewer="", path="collins"))
     assert [button.disabled for button in app.button if button.label == "Save"] == [True]
 
 
 def test_a_name_that_is_markup_is_shown_and_not_followed(scored: Workspace) -> None:
-    app = _page("gallery", scored, path="bold")
+    app = _with_the_form_open(_page("gallery", scored, path="bold"))
     assert any(MARKUP_NAME in code.value for code in app.code)
     assert not any("**bold**" in caption.value for caption in app.caption)
 

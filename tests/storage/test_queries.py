@@ -36,6 +36,10 @@ def workspace(tmp_path: Path) -> Workspace:
     return opened
 
 
+def _in_use(workspace: Workspace) -> queries.ModelInUse | None:
+    return queries.model_in_use(workspace, queries.scored_models(workspace))
+
+
 def _paths(
     workspace: Workspace, chosen: FaceFilter = _ALL, order: queries.Order = "youngest", rows=slice(0, 24)
 ) -> list[str]:
@@ -207,15 +211,15 @@ def test_news_are_the_rows_since_a_moment(workspace: Workspace) -> None:
 def test_the_champion_is_in_use_where_it_scored_and_else_the_model_that_scored_last(
     workspace: Workspace, model_file: Path
 ) -> None:
-    assert queries.model_in_use(workspace) == queries.ModelInUse(_MODEL, "pretrained", 3, is_champion=None)
+    assert _in_use(workspace) == queries.ModelInUse(_MODEL, "pretrained", 3, is_champion=None)
     version = register(workspace, model_file.read_bytes(), "card", {})
     promote(workspace, version.name, "a test's")
-    assert queries.model_in_use(workspace) == queries.ModelInUse(_MODEL, "pretrained", 3, is_champion=False)
+    assert _in_use(workspace) == queries.ModelInUse(_MODEL, "pretrained", 3, is_champion=False)
     by_champion = {"model_hash": version.model_hash, "model_version": version.name}
     workspace.append("scores", scores(score_row("ann.jpg", **by_champion, scored_at=now() - timedelta(days=9))))
-    in_use = queries.model_in_use(workspace)
+    in_use = _in_use(workspace)
     assert in_use == queries.ModelInUse(version.model_hash, version.name, 1, is_champion=True)
 
 
 def test_a_workspace_without_scores_has_no_model_in_use(tmp_path: Path) -> None:
-    assert queries.model_in_use(open_workspace(str(tmp_path / "empty"))) is None
+    assert _in_use(open_workspace(str(tmp_path / "empty"))) is None

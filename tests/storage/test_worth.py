@@ -8,12 +8,11 @@ from storage import queries
 from storage.reviews import Reviews, Shown, open_reviews
 from storage.values import FindingKind
 from storage.workspace import Workspace, open_workspace
-from storage.worth import RANDOM_EVERY, REASONS, Asked, Reason, next_faces, waiting
+from storage.worth import RANDOM_EVERY, REASONS, Reason, next_faces, pool_of, waiting
 from tests.findings import finding, write_findings
 from tests.rows import content_hash, face_row, faces, file_row, files, label_row, labels, score_row, scores
 
 _MODEL, _OTHER = "m" * 64, "o" * 64
-_ANY = Asked(_MODEL)
 _NAMES = [f"{number}.jpg" for number in range(200)]
 _DOUBTS = {  # the score that makes a face worth a look, by the reason it gets
     "uncertain gender": {"female": 0.52},
@@ -27,7 +26,7 @@ def not_drawn(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The photos that aren't in the random share of _MODEL."""
     opened = open_workspace(str(tmp_path_factory.mktemp("drawn") / "workspace"))
     opened.append("scores", scores(*map(_sure, _NAMES)))
-    drawn = _hashes(_next(opened, Asked(_MODEL, "random"), most=200), "random")
+    drawn = _hashes(_next(opened, "random", most=200), "random")
     return [name for name in _NAMES if content_hash(name) not in drawn]
 
 
@@ -51,12 +50,15 @@ def _sure(name: str) -> dict:
     return score_row(name, age_low=29.0, age_high=31.0, female=0.99, quality=0.95)
 
 
-def _next(workspace: Workspace, asked: Asked = _ANY, *, said=None, served=(), most: int = 100) -> pl.DataFrame:
-    return next_faces(workspace, asked, queries.no_reviews() if said is None else said, served, most)
+def _next(
+    workspace: Workspace, reason: Reason | None = None, *, model=_MODEL, said=None, served=(), most: int = 100
+) -> pl.DataFrame:
+    pool = pool_of(workspace, model)
+    return next_faces(pool, reason, queries.no_reviews() if said is None else said, served, most)
 
 
-def _reasons(workspace: Workspace, asked: Asked = _ANY) -> list[str]:
-    return _next(workspace, asked)["reason"].to_list()
+def _reasons(workspace: Workspace, reason: Reason | None = None) -> list[str]:
+    return _next(workspace, reason)["reason"].to_list()
 
 
 def _hashes(found: pl.DataFrame, reason: str) -> set[str]:
@@ -97,7 +99,7 @@ def test_the_most_suspicious_label_comes_first(workspace: Workspace, not_drawn: 
     names = not_drawn[-3:]
     scored = zip(names, (0.2, 0.9, 0.5), strict=True)
     write_findings(workspace, *(finding(name, FindingKind.SUSPICIOUS_GENDER, score=score) for name, score in scored))
-    found = _next(workspace, Asked(_MODEL, "suspicious label"))["file_hash"].to_list()
+    found = _next(workspace, "suspicious label")["file_hash"].to_list()
     assert found == [content_hash(names[place]) for place in (1, 2, 0)]
 
 
@@ -112,7 +114,7 @@ def test_the_draw_is_the_same_each_time_and_another_for_another_model(workspace:
     drawn = _hashes(_next(workspace), "random")
     assert _hashes(_next(workspace), "random") == drawn
     workspace.append("scores", scores(*(_sure(name) | {"model_hash": _OTHER} for name in _NAMES)))
-    assert _hashes(_next(workspace, Asked(_OTHER)), "random") != drawn
+    assert _hashes(_next(workspace, model=_OTHER), "random") != drawn
 
 
 def test_a_doubtful_face_has_the_same_chance_to_be_drawn_as_any(tmp_path: Path) -> None:
@@ -121,7 +123,7 @@ def test_a_doubtful_face_has_the_same_chance_to_be_drawn_as_any(tmp_path: Path) 
     for female in (0.5, 0.99):
         opened = open_workspace(str(tmp_path / f"{female}"))
         opened.append("scores", scores(*(_sure(name) | {"female": female} for name in _NAMES)))
-        drawn.append(_hashes(_next(opened, Asked(_MODEL, "random"), most=200), "random"))
+        drawn.append(_hashes(_next(opened, "random", most=200), "random"))
     assert drawn[0] == drawn[1]
     assert 5 < len(drawn[0]) < 40
 
@@ -152,18 +154,18 @@ def test_faces_already_handed_out_are_left_out(workspace: Workspace) -> None:
 
 
 def test_only_faces_of_one_reason_are_shown_when_asked_for(workspace: Workspace) -> None:
-    assert set(_reasons(workspace, Asked(_MODEL, "low quality"))) == {"low quality"}
-    assert set(_reasons(workspace, Asked(_MODEL, "random"))) == {"random"}
+    assert set(_reasons(workspace, "low quality")) == {"low quality"}
+    assert set(_reasons(workspace, "random")) == {"random"}
 
 
 def test_what_waits_is_counted_by_reason(workspace: Workspace, reviews: Reviews) -> None:
-    assert dict(waiting(workspace, _ANY, reviews.newest()).iter_rows()) == dict.fromkeys(_DOUBTS, 1)
+    assert dict(waiting(pool_of(workspace, _MODEL), reviews.newest()).iter_rows()) == dict.fromkeys(_DOUBTS, 1)
     first = _next(workspace).row(0, named=True)
     reviews.add((first["file_hash"], 0), "right", "Ada")
-    assert first["reason"] not in waiting(workspace, _ANY, reviews.newest())["reason"].to_list()
+    assert first["reason"] not in waiting(pool_of(workspace, _MODEL), reviews.newest())["reason"].to_list()
 
 
 def test_a_workspace_without_scores_has_nothing_to_show(tmp_path: Path) -> None:
     empty = open_workspace(str(tmp_path / "empty"))
-    assert _next(empty, Asked("")).is_empty()
-    assert waiting(empty, Asked(""), queries.no_reviews()).is_empty()
+    assert _next(empty, model="").is_empty()
+    assert waiting(pool_of(empty, ""), queries.no_reviews()).is_empty()
