@@ -54,8 +54,6 @@ def _until_there(page: Page, url: str) -> float:
     """From the address to the page's last change before it came to rest."""
     page.add_init_script(_WATCH)
     page.goto(url)
-    page.wait_for_selector("h1")
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")  # else a pause counts as rest
     until_idle(page)
     return page.evaluate("window.lastChange") / 1000
 

@@ -110,29 +110,26 @@ def test_a_signal_during_the_imports_ends_a_command_in_a_line(
     assert (running.returncode, printed, said) == (status, '{"interrupted": true}\n', "")
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_can_be_refused_at_once_does_not_wait_for_tensorflow(is_there: bool, tmp_path: Path) -> None:
+    if is_there:
+        open_workspace(str(tmp_path / "work"))
+    refused = (
         ["train"],
         ["train", "--trunk", "no-such-model"],
         ["train", "--trunk", "nowhere/vgg16.weights.h5"],
         ["train", "--resume", "train-nowhere"],
         ["export", "latest"],
         ["export", "train-nowhere"],
-    ],
-)
-@pytest.mark.parametrize("is_there", [True, False])
-def test_what_can_be_refused_at_once_does_not_wait_for_tensorflow(
-    arguments: list[str], is_there: bool, tmp_path: Path
-) -> None:
-    if is_there:
-        open_workspace(str(tmp_path / "work"))
-    code = "import sys; from flows.cli import run; print(run(sys.argv[1:]), 'tensorflow' in sys.modules)"
-    command = [sys.executable, "-c", code, *arguments, "--workspace", str(tmp_path / "work")]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (ended.stdout, ended.stderr.startswith("faceline: ")) == ("1 False\n", True)
+    )
+    commands = [[*arguments, "--workspace", str(tmp_path / "work")] for arguments in refused]
+    code = f"import sys; from flows.cli import run; print(*map(run, {commands}), 'tensorflow' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "1 1 1 1 1 1 False\n"
+    assert ended.stderr.count("faceline: ") == len(refused)
 
 
+@pytest.mark.slow
 def test_doctor_says_which_devices_there_are_and_nothing_else(capfd: pytest.CaptureFixture) -> None:
     assert run(["doctor"]) == 0
     printed, said = capfd.readouterr()

@@ -68,8 +68,9 @@ def new_page(browser: Browser, width: int = 1440, scheme: Literal["light", "dark
 
 
 def until_idle(page: Page) -> None:
-    """Waits until the page has come and nothing is at work in it."""
+    """Waits until the page has come, its script has ended, and nothing is at work in it."""
     page.wait_for_selector("h1")
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
     at_work = ", ".join(f"[data-testid={name}]" for name in _AT_WORK)
     page.wait_for_function(f"document.querySelectorAll('{at_work}').length === 0")
     page.wait_for_load_state("networkidle")
