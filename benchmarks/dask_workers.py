@@ -23,6 +23,7 @@ from benchmarks.speed import Bench, table_of
 from tests.ports import free_port
 
 _PATIENCE_S = 120
+_WORKERS = {"two workers": 2, "one worker": 1}
 _BAR = 1.6
 _CHUNK_FILES = 32  # dozens of chunks for each worker, as in a long run
 
@@ -38,8 +39,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="faceline-bench-") as scratch:
         bench = Bench(photos, asked.turns, Path(scratch), asked.model, ())
         folders = bench.folder_of(photos), bench.folder_of(photos[::2])
-        sides = {f"{count} Dask workers": partial(_pace, bench, *folders, count) for count in (2, 1)}
-        for line in table_of("photos a second", bench.in_turns(sides), "2 Dask workers", _BAR):
+        sides = {name: partial(_pace, bench, *folders, count) for name, count in _WORKERS.items()}
+        for line in table_of("photos a second", bench.in_turns(sides), "two workers", _BAR):
             print(line, flush=True)
 
 
