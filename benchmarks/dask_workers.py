@@ -63,9 +63,9 @@ def _cluster(workers: int) -> Iterator[str]:
     address = f"tcp://127.0.0.1:{free_port()}"
     scheduler = ("scheduler", *host, "--port", address.rpartition(":")[2], "--dashboard-address", "127.0.0.1:0")
     worker = ("worker", address, *host, "--dashboard-address", "127.0.0.1:0", "--nthreads", "1")
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     started = [
-        subprocess.Popen([*dask, *command], **quiet) for command in (scheduler, (*worker, "--nworkers", str(workers)))
+        subprocess.Popen([*dask, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for command in (scheduler, (*worker, "--nworkers", str(workers)))
     ]
     try:
         with Client(address, timeout=_PATIENCE_S) as client:
