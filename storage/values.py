@@ -16,7 +16,7 @@ class FileStatus(StrEnum):
     TOO_LARGE = "too_large"  # over the limit on pixels, bytes or memory
     UNREADABLE = "unreadable"  # it could not be opened, or its decoder refused it
     TIMED_OUT = "timed_out"  # decoding took longer than the limit
-    CRASHED_DECODER = "crashed_decoder"  # decoding killed its process, twice
+    CRASHED_DECODER = "crashed_decoder"  # its process died over it, twice; three times where something killed it
     UNSUPPORTED = "unsupported"  # an image format or a kind of link that isn't followed or decoded
 
 
