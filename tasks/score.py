@@ -6,9 +6,9 @@ import polars as pl
 import pyarrow as pa
 
 from models.contract import BadModel, Model
-from storage.frames import cast_to, frame_of
+from storage.frames import cast_to
 from storage.schemas import FACES, SCORES
-from storage.workspace import BadWorkspace, Workspace, now
+from storage.workspace import BadWorkspace, Workspace, now, rows_of
 from tasks.crop import crop_hash, decode_crops
 from tasks.extract import Extraction
 from tasks.quality import quality
@@ -18,7 +18,7 @@ def score_faces(faces: pa.Table, model: Model, run_id: str) -> pa.Table:
     """`faces` are rows of that table, with crops. Raises BadModel on a wrong answer: rows are matched by position,
     so a missing one would give a face its neighbour's age."""
     if faces.num_rows == 0:
-        return cast_to(SCORES, frame_of(SCORES))
+        return rows_of("scores", [])
     crops = decode_crops(faces["crop"].to_pylist())
     answers, usable = model(crops), quality(crops)
     if len(answers.age) != faces.num_rows:
