@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
     """Shows the page that the address names, for the workspace that the command line names."""
     import streamlit as st
 
-    from review.opened import shared_reviews
+    from review.opened import as_they_are, shared_reviews
     from review.visit import Visit
     from review.words import plain
     from storage.refusal import Refusal
@@ -37,18 +37,21 @@ def main(arguments: list[str]) -> None:
     st.set_page_config(page_title="Faceline", page_icon=_ICON, layout="wide")
     st.logo(_MARK, size="large")
     read_only = READ_ONLY in arguments
-    roots = [argument for argument in arguments if argument != READ_ONLY]
     try:
-        workspace = existing_workspace(roots[0] if roots else "./workspace")
+        workspace = existing_workspace(workspace_of(arguments))
         # The pages come before the first widget: who types before Streamlit knows them is sent to the first page.
         page = _navigation(lambda name: import_module(f"review.{name}").page(visit), read_only=read_only)
         with st.sidebar:
             reviewer = "" if read_only else _reviewer()
-        visit = Visit(workspace, shared_reviews(workspace), reviewer, read_only)
+        visit = Visit(as_they_are(workspace), shared_reviews(workspace), reviewer, read_only)
         page.run()
         st.sidebar.caption(_NOTE)
     except Refusal as error:
         st.error(plain(str(error)), icon=":material/error:")
+
+
+def workspace_of(arguments: list[str]) -> str:
+    return next((argument for argument in arguments if argument != READ_ONLY), "./workspace")
 
 
 def _reviewer() -> str:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from review.export import download_buttons
 from review.links import review_link
-from review.opened import told
+from review.opened import Tables
 from review.pictures import as_address
 from review.visit import Visit
 from review.words import finding_words, status_words
@@ -52,7 +52,7 @@ _FINDING_COLUMNS = {
 
 def page(visit: Visit) -> None:
     st.title("Data quality", anchor=False)
-    counts = told(queries.status_counts, visit.workspace)
+    counts = visit.tables.told(queries.status_counts)
     if counts.is_empty():
         st.info("No folder was read into this workspace yet. Score one, then load this page again:")
         st.code(f"faceline score FOLDER --workspace {visit.workspace.root}", language="shell", wrap_lines=True)
@@ -65,19 +65,19 @@ def page(visit: Visit) -> None:
             st.metric(title, f"{row['files']:,}", help=_ABOUT[FileStatus(status)], border=True)
     files, reasons, labels = st.tabs(["Files", "Reasons", "Labels"])
     with files:
-        _files(visit.workspace, counts)
+        _files(visit.tables, counts)
     with reasons:
         _reasons(visit.workspace)
     with labels:
         _labels(visit)
 
 
-def _files(workspace: Workspace, counts: pl.DataFrame) -> None:
-    chosen = _chosen(workspace, counts["status"].to_list())
+def _files(tables: Tables, counts: pl.DataFrame) -> None:
+    chosen = _chosen(tables, counts["status"].to_list())
     if not chosen.statuses:
         st.info("Choose a status above to see its files.")
         return
-    files = queries.files_with(workspace, chosen, _MOST_ROWS + 1)
+    files = queries.files_with(tables.workspace, chosen, _MOST_ROWS + 1)
     cut = len(files) > _MOST_ROWS
     files = files.head(_MOST_ROWS)
     count = f"the latest {_MOST_ROWS:,}" if cut else f"{len(files):,}"
@@ -94,7 +94,7 @@ def _files(workspace: Workspace, counts: pl.DataFrame) -> None:
     download_buttons(lambda: files, "files")
 
 
-def _chosen(workspace: Workspace, statuses: list[str]) -> FileFilter:
+def _chosen(tables: Tables, statuses: list[str]) -> FileFilter:
     failed = [status for status in statuses if status != FileStatus.OK]
     chosen = st.pills(
         "Show files with status",
@@ -108,7 +108,7 @@ def _chosen(workspace: Workspace, statuses: list[str]) -> FileFilter:
     with st.container(horizontal=True):
         source = st.selectbox(
             "Folder",
-            ["", *told(queries.sources, workspace)],
+            ["", *tables.told(queries.sources)],
             format_func=lambda folder: folder or "all folders",
             key="file_folder",
             bind="query-params",

@@ -7,11 +7,10 @@ from typing import TypeVar
 import polars as pl
 import streamlit as st
 
-from review.opened import told
+from review.opened import Tables
 from storage import queries
 from storage.queries import FaceFilter
 from storage.values import LONGEST_LIFE_YEARS, SMALLEST_JUDGED_SIDE
-from storage.workspace import Workspace
 
 Option = TypeVar("Option", bound=str)
 YEARS = (0, LONGEST_LIFE_YEARS)
@@ -29,7 +28,7 @@ _DEFAULTS = {
 }
 
 
-def face_filter(workspace: Workspace, models: pl.DataFrame) -> FaceFilter:
+def face_filter(tables: Tables, models: pl.DataFrame) -> FaceFilter:
     """What the person chose; `models` is queries.scored_models."""
     st.header("Filters", anchor=False)
     return FaceFilter(
@@ -39,7 +38,7 @@ def face_filter(workspace: Workspace, models: pl.DataFrame) -> FaceFilter:
         widths=_years("Width of the 90 % interval, years", "interval", "Wide: the model is unsure of the age."),
         qualities=_quality(),
         size=_face_size(),
-        source=_folder(workspace) or None,
+        source=_folder(tables) or None,
         path_part=_path_part(),
         review=_review(),
     )
@@ -106,10 +105,10 @@ def _genders() -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def _folder(workspace: Workspace) -> str:
+def _folder(tables: Tables) -> str:
     return st.selectbox(
         "Folder",
-        ["", *told(queries.sources, workspace)],
+        ["", *tables.told(queries.sources)],
         format_func=lambda folder: folder or "all folders",
         key="folder",
         on_change=to_page_one,

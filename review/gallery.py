@@ -7,7 +7,7 @@ from review.card import face_card
 from review.charts import age_histogram
 from review.export import download_buttons
 from review.filters import clear_filters, face_filter, to_page_one
-from review.opened import told
+from review.opened import Tables
 from review.visit import Visit
 from storage import queries
 from storage.queries import FACE_KEY, FaceFilter, Order
@@ -24,15 +24,15 @@ def page(visit: Visit) -> None:
     st.title("Gallery", anchor=False)
     st.caption("What the model estimates of each face, from looks and with errors. Not for decisions about people.")
     workspace = visit.workspace
-    models = told(queries.scored_models, workspace)
+    models = visit.tables.told(queries.scored_models)
     if models.is_empty():
         _nothing_scored(workspace)
         return
     with st.sidebar:
-        chosen = face_filter(workspace, models)
+        chosen = face_filter(visit.tables, models)
         st.button("Clear filters", on_click=clear_filters, icon=":material/filter_alt_off:", width="stretch")
     said = visit.newest_reviews()
-    ages = _ages(workspace, chosen, said)
+    ages = _ages(visit.tables, chosen, said)
     count = int(ages["faces"].sum())
     if count == 0:
         _nothing_passes()
@@ -47,10 +47,10 @@ def page(visit: Visit) -> None:
     _export(workspace, chosen, said, order, count)
 
 
-def _ages(workspace: Workspace, chosen: FaceFilter, said: pl.DataFrame) -> pl.DataFrame:
+def _ages(tables: Tables, chosen: FaceFilter, said: pl.DataFrame) -> pl.DataFrame:
     if chosen.review == "all":
-        return told(queries.all_by_age, workspace, chosen)
-    return queries.faces_by_age(workspace, chosen, said)
+        return tables.told(queries.all_by_age, chosen)
+    return queries.faces_by_age(tables.workspace, chosen, said)
 
 
 def _nothing_scored(workspace: Workspace) -> None:

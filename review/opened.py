@@ -5,7 +5,8 @@ for it, and nobody is shown the state before."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
@@ -21,7 +22,6 @@ from tasks.drift import Week, drift_since
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
-_KEPT_S = 600  # for how long the week is looked at once: it is a second's work with a million scores
 
 
 def shared_reviews(workspace: Workspace) -> Reviews | None:
@@ -30,27 +30,43 @@ def shared_reviews(workspace: Workspace) -> Reviews | None:
     return _reviews(str(workspace.root), workspace)
 
 
-def told(
-    question: Callable[Concatenate[Workspace, Asked], Answer],
-    workspace: Workspace,
-    *arguments: Asked.args,
-    **named: Asked.kwargs,
-) -> Answer:
-    """What `question`, a function of storage/queries.py, says of the tables as they are now. The answer is shared, so
-    nobody changes it."""
-    assert not named, "arguments by position alone are told apart"
-    return _told(str(workspace.root), _stamps(workspace), question.__name__, arguments, question, workspace)
+@dataclass(frozen=True)
+class Tables:
+    """A workspace's tables as they were at one moment, and what they say. Answers are kept as long as nothing is
+    committed, and shared by all who ask, so nobody changes them. All raise BadWorkspace."""
+
+    workspace: Workspace = field(compare=False)
+    stamps: tuple[str, ...]
+    day: date
+
+    def told(
+        self, question: Callable[Concatenate[Workspace, Asked], Answer], *arguments: Asked.args, **named: Asked.kwargs
+    ) -> Answer:
+        """What `question`, a function of storage/queries.py, says of them."""
+        assert not named, "arguments by position alone are told apart"
+        return _told(self._root, self.stamps, question.__name__, arguments, question, self.workspace)
+
+    def model(self) -> ModelInUse | None:
+        """See queries.model_in_use."""
+        return model_in_use(self.workspace, self.told(scored_models))
+
+    def pool(self, model_hash: str) -> Pool:
+        """See worth.pool_of."""
+        report = newest_report(self.workspace)
+        return _pool(self._root, (*self.stamps, str(report)), model_hash, self.workspace)
+
+    def week(self) -> Week:
+        """How the last seven days' faces compare with those before: see drift.drift_since."""
+        return _week(self._root, self.stamps, self.day, self.workspace)
+
+    @property
+    def _root(self) -> str:
+        return str(self.workspace.root)
 
 
-def model_here(workspace: Workspace) -> ModelInUse | None:
-    """See queries.model_in_use."""
-    return model_in_use(workspace, told(scored_models, workspace))
-
-
-def pool_here(workspace: Workspace, model_hash: str) -> Pool:
-    """See worth.pool_of."""
-    report = newest_report(workspace)
-    return _pool(str(workspace.root), (*_stamps(workspace), str(report)), model_hash, workspace)
+def as_they_are(workspace: Workspace) -> Tables:
+    """Raises BadWorkspace."""
+    return Tables(workspace, tuple(workspace.stamp(table) for table in TABLES), now().date())
 
 
 @st.cache_resource
@@ -65,18 +81,9 @@ def claims_of(root: str) -> Claims:
     return Claims()
 
 
-def week_of(workspace: Workspace) -> Week:
-    """How the last seven days' faces compare with those before."""
-    return _week(str(workspace.root), workspace)
-
-
-@st.cache_resource(ttl=_KEPT_S, max_entries=4, show_spinner=False)
-def _week(root: str, _workspace: Workspace) -> Week:
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _week(root: str, stamps: tuple, day: date, _workspace: Workspace) -> Week:
     return drift_since(_workspace, now() - timedelta(days=7))
-
-
-def _stamps(workspace: Workspace) -> tuple[str, ...]:
-    return tuple(workspace.stamp(table) for table in TABLES)
 
 
 @st.cache_resource(max_entries=100, show_spinner=False)

@@ -5,7 +5,7 @@ import streamlit as st
 
 from review.charts import age_histogram, arrivals_chart, error_chart
 from review.links import review_link
-from review.opened import model_here, pool_here, told, week_of
+from review.opened import Tables
 from review.visit import Visit
 from review.words import failed_words, percent, plain, since_words
 from storage import queries
@@ -26,15 +26,26 @@ has them, see `faceline models show champion`. They describe collections of phot
 people."""
 
 
+def read_ahead(tables: Tables) -> None:
+    """Asks all that the page asks of the tables, so that it finds the answers kept. Raises BadWorkspace."""
+    tables.told(queries.status_counts)
+    tables.told(queries.arrivals)
+    tables.week()
+    model = tables.model()
+    if model is not None:
+        tables.pool(model.model_hash)
+        tables.told(queries.all_by_age, FaceFilter(model.model_hash))
+
+
 def page(visit: Visit) -> None:
     st.title("Overview", anchor=False)
-    counts = told(queries.status_counts, visit.workspace)
+    counts = visit.tables.told(queries.status_counts)
     if counts.is_empty():
         st.info("No folder was read into this workspace yet. Score one, then load this page again:")
         st.code(f"faceline score FOLDER --workspace {visit.workspace.root}", language="shell", wrap_lines=True)
         _keeping(visit)
         return
-    model, said = model_here(visit.workspace), visit.newest_reviews()
+    model, said = visit.tables.model(), visit.newest_reviews()
     _figures(counts, model, said)
     _keeping(visit)
     _news(visit)
@@ -114,7 +125,7 @@ def _model(visit: Visit, model: ModelInUse | None) -> None:
             st.badge("the champion has scored nothing yet", color="gray")
     if visit.reviews is not None:
         _live_error(visit.reviews.given_for("random", model.model_version))
-    _this_week(week_of(visit.workspace))
+    _this_week(visit.tables.week())
 
 
 def _this_week(week: Week) -> None:
@@ -161,7 +172,7 @@ def _estimate(label: str, estimate: Estimate | None, about: str, unit: str) -> N
 
 def _to_review(visit: Visit, model: ModelInUse, said: pl.DataFrame) -> None:
     st.header("What waits for review", anchor=False)
-    counts = waiting(pool_here(visit.workspace, model.model_hash), said)
+    counts = waiting(visit.tables.pool(model.model_hash), said)
     if counts.is_empty():
         st.success("Nothing stands out. The page Review shows faces all the same, those first that stand out most.")
         return
@@ -179,13 +190,13 @@ def _arrivals(visit: Visit) -> None:
     by = st.segmented_control(
         "Shown by", ("source", "status"), default="source", required=True, key="by", bind="query-params"
     )
-    rows = told(queries.arrivals, visit.workspace)
+    rows = visit.tables.told(queries.arrivals)
     chart = arrivals_chart(rows.group_by("day", by).agg(pl.col("files").sum()), by)
     st.altair_chart(chart, alt=f"Files by day and {by}")
 
 
 def _ages(visit: Visit, model: ModelInUse) -> None:
     st.header("Estimated ages and genders", anchor=False)
-    ages = told(queries.all_by_age, visit.workspace, FaceFilter(model.model_hash))
+    ages = visit.tables.told(queries.all_by_age, FaceFilter(model.model_hash))
     if not ages.is_empty():
         st.altair_chart(age_histogram(ages), alt="Estimated ages of all scored faces, by gender")

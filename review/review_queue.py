@@ -9,7 +9,7 @@ import streamlit as st
 from review.answer import HINT, PATTERN, Answer, Kind, written
 from review.face_queue import BLOCK, Estimate, FaceQueue, Look
 from review.links import photo_link
-from review.opened import background, claims_of, model_here, pool_here
+from review.opened import as_they_are, background, claims_of
 from review.visit import Visit
 from review.words import (
     gender_colour,
@@ -48,7 +48,7 @@ def page(visit: Visit) -> None:
             "Reviews have no place to go: for a workspace in an object store, set FACELINE_REVIEWS_URL to a database."
         )
         return
-    model = model_here(visit.workspace)
+    model = visit.tables.model()
     asked = Asked(model.model_hash if model else "", _why())
     if not visit.reviewer:
         st.info("Type your name in the sidebar first: it is kept with each review.", icon=":material/person:")
@@ -76,7 +76,7 @@ def _queue(visit: Visit, reviews: Reviews, asked: Asked) -> FaceQueue:
 
 
 def _fetch(visit: Visit, reviews: Reviews, asked: Asked, served):
-    pool = pool_here(visit.workspace, asked.model_hash)
+    pool = as_they_are(visit.workspace).pool(asked.model_hash)  # a queue outlives the visit that began it
     return next_faces(pool, asked.reason, reviews.newest(), served, BLOCK)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from review.opened import Tables
 from storage import queries
 from storage.reviews import Reviews
 from storage.workspace import Workspace
@@ -14,10 +15,14 @@ class Visit:
     """`reviews` is None where they have no place to go: an object-store workspace without a database. `reviewer` is
     empty as long as the person gave no name."""
 
-    workspace: Workspace
+    tables: Tables
     reviews: Reviews | None
     reviewer: str = ""
     read_only: bool = False
+
+    @property
+    def workspace(self) -> Workspace:
+        return self.tables.workspace
 
     @property
     def writes_to(self) -> Reviews | None:

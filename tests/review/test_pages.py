@@ -27,12 +27,12 @@ from tests.rows import content_hash, face_row, faces, file_row, files, score_row
 _SCRIPT = """
 if __name__ == "__main__":
     from review import {name}
-    from review.opened import shared_reviews
+    from review.opened import as_they_are, shared_reviews
     from review.visit import Visit
     from storage.workspace import existing_workspace
 
     workspace = existing_workspace({root!r})
-    {name}.page(Visit(workspace, shared_reviews(workspace), {reviewer!r}, {read_only!r}))
+    {name}.page(Visit(as_they_are(workspace), shared_reviews(workspace), {reviewer!r}, {read_only!r}))
 """
 pytestmark = pytest.mark.slow
 _READ_ONLY = {"reviewer": "", "read_only": True}

@@ -9,6 +9,7 @@ _ASK = """
 import gc, sys
 from unittest.mock import patch
 from review import start
+sys.argv = ["start", "run", "app.py", "--", "no workspace"]
 with patch("streamlit.web.cli.main"):  # it would serve for ever
     start.main()
 gc.collect()
