@@ -74,6 +74,12 @@ def test_an_item_that_kills_its_worker_costs_only_itself(pool: Pool, death: str)
     assert answers(pool, deeds) == [*QUICK[:7], FileStatus.CRASHED_DECODER, *QUICK[7:20]]
 
 
+def test_an_item_is_tried_once_more_when_its_worker_was_killed_from_outside(pool: Pool) -> None:
+    (_, crashed), (_, killed) = pool.each([("abort", 0), ("sigkill", 0)])
+    assert crashed == Lost(FileStatus.CRASHED_DECODER, "reading it ended its process 2 times (exit code -6)")
+    assert killed == Lost(FileStatus.CRASHED_DECODER, "reading it ended its process 3 times (exit code -9)")
+
+
 def test_an_item_that_hangs_costs_only_itself(pool: Pool) -> None:
     deeds: list[Deed] = [*QUICK[:7], ("spin", 0), *QUICK[7:20]]
     assert answers(pool, deeds) == [*QUICK[:7], FileStatus.TIMED_OUT, *QUICK[7:20]]

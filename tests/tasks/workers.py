@@ -24,6 +24,8 @@ class Obedient:
                 os.abort()
             case "segfault":
                 os.kill(os.getpid(), signal.SIGSEGV)
+            case "sigkill":
+                os.kill(os.getpid(), signal.SIGKILL)
             case "spin":
                 while True:
                     pass
