@@ -37,7 +37,7 @@ def main() -> None:
     asked = parser.parse_args()
     photos = sorted(each for each in asked.folder.iterdir() if each.is_file())[: asked.photos]
     with tempfile.TemporaryDirectory(prefix="faceline-bench-") as scratch:
-        bench = Bench(photos, asked.turns, Path(scratch), asked.model, ())
+        bench = Bench(photos, asked.turns, Path(scratch), asked.model)
         folders = bench.folder_of(photos), bench.folder_of(photos[::2])
         sides = {name: partial(_pace, bench, *folders, count) for name, count in _WORKERS.items()}
         for line in table_of("photos a second", bench.in_turns(sides), "two workers", _BAR):

@@ -16,12 +16,14 @@ environments of their own under benchmarks/.peers. DeepFace ships no weights, so
 import argparse
 import json
 import os
+import shlex
 import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -50,11 +52,16 @@ _LARGE = (4000, 3000)  # 12 megapixels
 _GROWTH = (1000, 5000, 20000)
 
 
+@dataclass(frozen=True)
 class Bench:
     """Photos to run on, and a scratch folder that is emptied at the end."""
 
-    def __init__(self, photos: list[Path], turns: int, scratch: Path, model: str, beside: Sequence[str]) -> None:
-        self.photos, self.turns, self.scratch, self.model, self.beside = photos, turns, scratch, model, beside
+    photos: list[Path]
+    turns: int
+    scratch: Path
+    model: str
+    beside: Sequence[str] = ()  # of _RIVALS
+    options: Sequence[str] = ()  # of `faceline score`
 
     def folder_of(self, photos: Sequence[Path]) -> Path:
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
@@ -67,7 +74,7 @@ class Bench:
 
     def score(self, folder: Path, workspace: str) -> Took:
         command = ["-m", "flows.cli", "score", str(folder), "--workspace", workspace, "--model", self.model]
-        return measured([sys.executable, *command])
+        return measured([sys.executable, *command, *self.options])
 
     def in_turns(self, sides: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
         """What each side gives, one number a turn."""
@@ -88,14 +95,17 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=300, help="how many of them, at most")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--model", default="pretrained", help="pretrained, fast, or an .onnx file")
+    parser.add_argument("--options", default="", help="more for `faceline score`, such as '--detector haar'")
     parser.add_argument("--beside", nargs="+", choices=_RIVALS, default=list(_RIVALS), help="of `others`")
     parser.add_argument("--only", nargs="+", choices=parts, default=list(parts))
     asked = parser.parse_args()
     photos = sorted(each for each in asked.folder.iterdir() if each.is_file())[: asked.photos]
-    print(f"{len(photos)} photos, {asked.turns} turns, model {asked.model}, {os.cpu_count()} cores\n", flush=True)
+    about = f"{asked.turns} turns, model {asked.model} {asked.options}".rstrip()
+    print(f"{len(photos)} photos, {about}, {os.cpu_count()} cores\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="faceline-bench-") as scratch:
         for part in asked.only:
-            for line in parts[part](Bench(photos, asked.turns, Path(scratch), asked.model, asked.beside)):
+            bench = Bench(photos, asked.turns, Path(scratch), asked.model, asked.beside, shlex.split(asked.options))
+            for line in parts[part](bench):
                 print(line, flush=True)
             print(flush=True)
 

@@ -41,7 +41,7 @@ def test_copies_look_the_same_and_are_other_files(hopper: Path, tmp_path: Path) 
 def test_both_sides_run_in_turns(tmp_path: Path) -> None:
     order: list[str] = []
     sides = {name: lambda name=name: float(len(order.append(name) or order)) for name in ("ours", "theirs")}
-    found = Bench([], 2, tmp_path, "pretrained", []).in_turns(sides)
+    found = Bench([], 2, tmp_path, "pretrained").in_turns(sides)
     assert order == ["ours", "theirs"] * 2
     assert found == {"ours": [1, 3], "theirs": [2, 4]}
 
