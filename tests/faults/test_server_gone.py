@@ -23,7 +23,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults, pytest.mark.timeout(3600)]
 LOCKED_S, KILLED_S = 20, 60
 RUNS = 3  # of each kind; one after the other, as a second one at a time would be cancelled
 LIMIT_BYTES = 300_000  # a run, as docs/prefect.md says; what is over its term is deleted
-AGAIN_S = 15
 
 
 @dataclass(frozen=True)
@@ -111,20 +110,6 @@ def killed(begun: Up, per_run: dict[str, float], collins: Path) -> Killed:
     return Killed(status, begun.log.read_text(), begun.processes(), files_of(begun.folder))
 
 
-def next_state(up: Up) -> str:
-    """In which the next run ends that isn't cancelled: for some minutes the killed one still has the one place."""
-    states: list[str] = []
-
-    def may_run() -> bool:
-        if states:
-            time.sleep(AGAIN_S)
-        states.append(state_of(up, start_scoring(up)))
-        return states[-1] != "CANCELLED"
-
-    up.wait_until(may_run, 900)
-    return states[-1]
-
-
 @pytest.fixture(scope="module")
 def finished(begun: Up, killed: Killed) -> Iterator[tuple[Up, str]]:
     """Started again after a minute, as systemd would: the next run's state."""
@@ -134,7 +119,7 @@ def finished(begun: Up, killed: Killed) -> Iterator[tuple[Up, str]]:
         aged = database.execute("UPDATE flow_run SET end_time = ? WHERE state_type = 'COMPLETED'", (long_ago,))
         assert aged.rowcount > 0
     up = start_and_wait(begun.folder, "--pools=default-cpu", "--silence-s=100")
-    yield up, next_state(up)
+    yield up, state_of(up, start_scoring(up))
     make_sure_it_ended(up)
 
 
