@@ -136,7 +136,8 @@ class Sampler(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(1):
-            chunks = len(list((self._work / "files/_delta_log").glob("*.json")))
+            # By its number: the log's older entries go with its checkpoints.
+            chunks = max((int(entry.stem) for entry in (self._work / "files/_delta_log").glob("*.json")), default=0)
             parent, workers, descriptors = 0, 0, 0
             for process in self._run.processes():
                 try:
