@@ -8,7 +8,6 @@ lets one of them run and cancels the others."""
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import httpx
@@ -22,6 +21,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 
 from storage.refusal import Refusal
+from storage.scratch import scratch_folder
 from storage.settings import DeploySettings
 from storage.workspace import open_workspace
 
@@ -85,8 +85,8 @@ def _with_own_places(file: Path, workspace: str, settings: DeploySettings) -> di
 
 
 def _run_prefect_deploy(content: dict) -> None:
-    with tempfile.TemporaryDirectory(prefix="faceline-") as folder:
-        file = Path(folder) / "prefect.yaml"
+    with scratch_folder() as folder:
+        file = folder / "prefect.yaml"
         file.write_text(yaml.safe_dump(content))
         command = [sys.executable, "-P", "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
         done = subprocess.run(command, stdout=sys.stderr, env=os.environ | {"PREFECT_CLI_COLORS": "false"}, check=False)

@@ -3,8 +3,6 @@
 import json
 import logging
 from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +16,7 @@ from models.card import model_card
 from models.contract import UTKFACE_MARGIN, About
 from models.session import OnnxModel
 from storage.registry import register
+from storage.scratch import scratch_folder
 from storage.settings import ExportSettings, TrainSettings
 from storage.trained_on import TRAINED_ON
 from storage.workspace import BadWorkspace, Workspace, existing_workspace, write_whole
@@ -110,8 +109,8 @@ def _cost(wide: dict, narrow: dict) -> dict[str, float]:
 def _network(run: UPath, trained: TrainSettings) -> "Network":
     """The network with the run's weights. Raises BadModel."""
     network = builder(trained)({}, half=False)
-    with TemporaryDirectory(prefix="faceline-") as scratch:
-        weights = Path(scratch) / "network.weights.h5"
+    with scratch_folder() as scratch:
+        weights = scratch / "network.weights.h5"
         weights.write_bytes((run / "network.weights.h5").read_bytes())
         network.load(weights)
     return network

@@ -2,12 +2,10 @@
 
 flows/extract.py is its Prefect flow: Prefect takes a second to import, for which the command line need not wait."""
 
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from flows.crews import crew_of
 from flows.steps import Crew, in_window, progress
 from models.contract import CROP_SIDE, UTKFACE_MARGIN
 from storage.forget import finish_forgetting
+from storage.scratch import scratch_folder
 from storage.settings import ExtractSettings, PhotoSettings
 from storage.workspace import Workspace, new_run_id, open_workspace
 from tasks.bucket import Bucket, is_in_bucket
@@ -105,8 +104,8 @@ def reader_here(
     settings: PhotoSettings, extraction: Extraction, score_new: ScoreNew | None = None
 ) -> Iterator[ReadFiles]:
     """Reads chunks with worker processes of this machine."""
-    with tempfile.TemporaryDirectory(prefix="faceline-") as folder:
-        known = Path(folder) / "known.npy"
+    with scratch_folder() as folder:
+        known = folder / "known.npy"
         np.save(known, extraction.contents.prefixes)
         with photo_workers(settings, extraction.finding, known, extraction.contents.tombstones) as photos:
             yield partial(read_chunk, photos=photos, extraction=extraction, score_new=score_new)

@@ -4,6 +4,7 @@ import logging
 
 from storage.forget import forget, would_forget
 from storage.registry import champion
+from storage.scratch import delete_left_over
 from storage.settings import ForgetSettings
 from storage.trained_on import who_saw
 from storage.workspace import Workspace, existing_workspace
@@ -25,6 +26,7 @@ def forget_photos(settings: ForgetSettings) -> dict:
     with workspace.only_writer():
         meant = named(workspace, settings.photos, settings.subject)
         erased = forget(workspace, meant.contents, meant.unread, settings.reason)
+        delete_left_over()
     return {"forgotten": meant.count(), **erased, **_seen(workspace, meant)}
 
 

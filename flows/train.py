@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from models.contract import Answers, BadModel
 from models.plots import draw_ages, draw_curves
 from storage.provenance import made_with
 from storage.registry import model_content
+from storage.scratch import scratch_folder
 from storage.settings import TrainSettings
 from storage.trained_on import note_trained_on
 from storage.workspace import Workspace, existing_workspace, new_run_id, write_whole
@@ -78,8 +78,8 @@ def train_model(settings: TrainSettings) -> dict:
     device = check_device(settings.device)
     run = settings.resume or new_run_id("train")
     logger.info("run %s on %s: %d faces, left out: %s", run, device, len(dataset.rows), dataset.left_out or "none")
-    with TemporaryDirectory(prefix="faceline-") as scratch:
-        root = Path(str(workspace.root)) if workspace.is_local else Path(scratch)
+    with scratch_folder() as scratch:
+        root = Path(str(workspace.root)) if workspace.is_local else scratch
         places = Places(root / "runs" / run, root / "cache")
         places.run.mkdir(parents=True, exist_ok=True)
         note_trained_on(workspace, UPath(places.run), dataset.learnt_from())

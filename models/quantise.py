@@ -8,8 +8,6 @@ convolution in float too, a model was slower by a sixth and no better."""
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -19,6 +17,7 @@ from models.calibration import RawAnswers
 from models.contract import INPUT
 from models.half import store_as_float, store_as_half
 from models.session import open_session
+from storage.scratch import scratch_folder
 
 CROPS = 64  # on which the ranges of activations are measured
 _AT_ONCE = 8  # crops whose activations are in memory together, 20 MB each
@@ -34,8 +33,8 @@ def quantised(content: bytes, crops: np.ndarray) -> bytes:
     model = onnx.load_from_string(content)
     about, ir_version = {entry.key: entry.value for entry in model.metadata_props}, model.ir_version
     store_as_float(model.graph)
-    with TemporaryDirectory(prefix="faceline-") as folder:
-        wide, narrow = Path(folder) / "wide.onnx", Path(folder) / "narrow.onnx"
+    with scratch_folder() as folder:
+        wide, narrow = folder / "wide.onnx", folder / "narrow.onnx"
         onnx.save(model, wide)
         with redirect_stdout(sys.stderr):  # it prints
             quantize_static(

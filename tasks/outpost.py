@@ -6,14 +6,12 @@ processes of its own with the limits of a run on one machine, and keeps them and
 
 import logging
 import multiprocessing
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -25,6 +23,7 @@ from models.contract import Model
 from models.session import Device, OnnxModel
 from storage.choices import Finding
 from storage.refusal import Refusal
+from storage.scratch import scratch_folder
 from storage.settings import PhotoSettings
 from storage.workspace import Workspace, existing_workspace, write_whole
 from tasks.chunk import ReadChunk, read_chunk, without_crops
@@ -119,8 +118,8 @@ class Outpost:
         supplies = _supplies(self._workspace, job.run_id)
         _check_finding(job)
         self._model = _load(supplies, job)
-        self._folder = tempfile.TemporaryDirectory(prefix="faceline-")
-        known = Path(self._folder.name) / _KNOWN
+        self._ends = ExitStack()
+        known = self._ends.enter_context(scratch_folder()) / _KNOWN
         known.write_bytes((supplies / _KNOWN).read_bytes())
         contents = Contents(self._workspace, job.finding.fingerprint(), np.load(known, mmap_mode="r"))
         self._extraction = Extraction(self._workspace, job.finding, contents, job.run_id)
@@ -141,7 +140,7 @@ class Outpost:
 
     def close(self) -> None:
         self._photos.__exit__(None, None, None)
-        self._folder.cleanup()
+        self._ends.close()
 
 
 # A cluster's worker process outlives its chunks, and gives a chunk no place to keep what the next one needs.
