@@ -18,7 +18,7 @@ from storage.settings import ExtractSettings, PhotoSettings
 from storage.workspace import Workspace, new_run_id, open_workspace
 from tasks.bucket import Bucket, is_in_bucket
 from tasks.chunk import ReadChunk, ScoreNew, commit_chunk, read_chunk
-from tasks.contents import Contents, drop_unread_heif, still_to_do
+from tasks.contents import Contents, drop_unread, still_to_do
 from tasks.detect import detector_file
 from tasks.extract import Extraction
 from tasks.folder import Found, check_folder, growing, list_files
@@ -58,16 +58,17 @@ def workspace_for(settings: PhotoSettings) -> Workspace:
 
 
 def list_folders(folders: list[str], workspace: Workspace) -> list[Found]:
-    """Every file of the folders or buckets, each once, though one may lie in another. Raises BadFolder and
-    Unreachable."""
+    """Every file of the folders or buckets, each once: where one lies in another, as a file of the outer one. Raises
+    BadFolder and Unreachable."""
     root = str(workspace.root)
-    found = {
-        file.full_path(): file
-        for folder in folders
+    found: dict[bytes, Found] = {}
+    for folder in folders:
         for file in (
             Bucket().list(folder, leave_out=root) if is_in_bucket(folder) else list_files(folder, leave_out=root)
-        )
-    }
+        ):
+            before = found.setdefault(file.full_path(), file)
+            if len(file.source) < len(before.source):
+                found[file.full_path()] = file
     return list(found.values())
 
 
@@ -81,7 +82,8 @@ def read_photos(
     keep_crops: bool = True,
 ) -> dict:
     """Reads the files that have no row yet and commits them by chunks: faces, scores, and last files."""
-    unread = still_to_do(listed, extraction.workspace, extraction.finding.fingerprint())
+    drop_unread(extraction.workspace, sorted({found.source for found in listed}))
+    unread = still_to_do(listed, extraction.workspace, extraction.finding.fingerprints())
     todo = [found for found in unread if not growing(found, settings.settle_s)]
     counts: Counter[str] = Counter(files=len(listed), skipped=len(listed) - len(unread), read=0, faces=0)
     counts["left_growing"] = len(unread) - len(todo)
@@ -138,7 +140,6 @@ def job_of(
 def new_extraction(settings: PhotoSettings, workspace: Workspace, margin: float, crop_side: int) -> Extraction:
     """Finishes a `forget` that was interrupted, so that nothing of it is relied on. Raises NoDetector."""
     finish_forgetting(workspace)
-    drop_unread_heif(workspace)
     detector = detector_file(settings.detector, settings.detector_model, fetch=settings.fetch_detector)
     finding = finding_of(settings, detector, margin, crop_side)
-    return Extraction(workspace, finding, Contents(workspace, finding.fingerprint()), new_run_id("photos"))
+    return Extraction(workspace, finding, Contents(workspace, finding.fingerprints()), new_run_id("photos"))

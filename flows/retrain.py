@@ -42,7 +42,7 @@ def retrain_model(settings: RetrainSettings) -> dict:
 def _retrained(settings: RetrainSettings) -> tuple[dict, list[Change]]:
     workspace = existing_workspace(settings.workspace)
     before = find(workspace, "champion")
-    starting_weights(settings.trunk, workspace)  # refused now, and not after the report
+    starting_weights(settings.starts_from, workspace)  # refused now, and not after the report
     labels = report_data(
         DataReportSettings(workspace=settings.workspace, targets=settings.targets, min_face_side=settings.min_face_side)
     )

@@ -68,7 +68,7 @@ def train(settings: TrainSettings) -> dict:
 def train_model(settings: TrainSettings) -> dict:
     """Raises NothingToLearn, CannotTrain, BadModel and BadWorkspace."""
     workspace = existing_workspace(settings.workspace)
-    start_of = starting_weights(settings.trunk, workspace)
+    start_of = starting_weights(settings.starts_from, workspace)
     if settings.resume:
         _check_started(workspace.runs / settings.resume)
     dataset = gather(workspace, settings.min_face_side)
@@ -204,13 +204,13 @@ def figures_of(dataset: Dataset, indices: np.ndarray, answers: Answers) -> dict:
 
 
 def starting_weights(name: str, workspace: Workspace) -> Callable[[], "LayerWeights"]:
-    """What loads the weights to start from, with TensorFlow. `auto` takes the shipped model's: they know faces already.
-    Raises UnknownModel and BadModel here where there are none of that name."""
+    """What loads the weights to start from, with TensorFlow. Raises UnknownModel and BadModel here where there are none
+    of that name."""
     if name.endswith(".h5") and not Path(name).is_file():
         raise BadModel(f"{name}: there is no such file")
     content = b""
     if name != "imagenet" and not name.endswith(".h5"):
-        content, _ = model_content(workspace, "pretrained" if name == "auto" else name)
+        content, _ = model_content(workspace, name)
 
     def load() -> "LayerWeights":
         from models import vgg16

@@ -74,7 +74,7 @@ def _data(about: dict) -> str:
 def _recipe(settings: TrainSettings, about: dict, metrics: dict) -> str:
     parity = metrics["parity"]
     versions = ", ".join(f"{name} {value}" for name, value in about.get("with", {}).items() if value)
-    teacher = f", taught by the model `{settings.trunk}`" if settings.network == "fast" else ""
+    teacher = f", taught by the model `{settings.starts_from}`" if settings.network == "fast" else ""
     return (
         f"`{settings.recipe}`, targets `{settings.targets}`{teacher}: the last {settings.unfrozen_blocks} of VGG16's "
         f"blocks tuned at a rate of {settings.block_rate:g}, the heads at {settings.head_rate:g}, for at most "

@@ -129,6 +129,11 @@ class TrainSettings(StageSettings):
         of_fast = isinstance(given, dict) and given.get("network") == "fast"
         return {"unfrozen_blocks": 2, "block_rate": 3e-4} | given if of_fast else given
 
+    @property
+    def starts_from(self) -> str:
+        """`trunk`, and what `auto` stands for: the shipped model, which knows faces already."""
+        return "pretrained" if self.trunk == "auto" else self.trunk
+
 
 class CardSettings(StageSettings):
     """What a model's card says beside its figures."""

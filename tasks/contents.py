@@ -8,20 +8,20 @@ import polars as pl
 from storage.forgotten import read_tombstones
 from storage.values import FileStatus
 from storage.workspace import Workspace
-from tasks.folder import Found
+from tasks.folder import LEADS_NOWHERE, Found
 from tasks.heif import MISSING, can_read_heif
 from tasks.read import Looked, is_known, prefix_of
 
 
-def still_to_do(listed: list[Found], workspace: Workspace, fingerprint: str) -> list[Found]:
-    """Those without a row for the same path, size, time and settings."""
+def still_to_do(listed: list[Found], workspace: Workspace, fingerprints: Sequence[str]) -> list[Found]:
+    """Those without a row for the same path, size, time and settings: `fingerprints` are Finding's."""
     if not listed:
         return []
     keys = ["source", "path", "size", "mtime_ns"]
     met = pl.DataFrame([[getattr(found, key) for key in keys] for found in listed], schema=keys, orient="row")
     done = (
         workspace.scan("files")
-        .filter(pl.col("fingerprint") == fingerprint, pl.col("source").is_in(met["source"].unique().implode()))
+        .filter(pl.col("fingerprint").is_in(fingerprints), pl.col("source").is_in(met["source"].unique().implode()))
         .select(keys)
     )
     open_rows = met.with_row_index().lazy().join(done, on=keys, how="anti").select("index").sort("index").collect()
@@ -32,10 +32,10 @@ class Contents:
     """Which contents were extracted before with the same settings: what makes a renamed or doubled photo cost a
     read, not a decode. Kept as 8 bytes a content, so 10 million take 80 MB; a match is confirmed in the tables."""
 
-    def __init__(self, workspace: Workspace, fingerprint: str, prefixes: np.ndarray | None = None) -> None:
+    def __init__(self, workspace: Workspace, fingerprints: Sequence[str], prefixes: np.ndarray | None = None) -> None:
         """`prefixes` are read from the tables where they aren't given."""
         self._workspace = workspace
-        self._fingerprint = fingerprint
+        self._ours = pl.col("fingerprint").is_in(fingerprints)
         self.tombstones = read_tombstones(workspace)
         self.prefixes = self._read_prefixes() if prefixes is None else prefixes
 
@@ -46,8 +46,7 @@ class Contents:
         return np.unique(np.array([prefix_of(file_hash) for file_hash in hashes], np.uint64))
 
     def _extracted(self, table: str) -> pl.LazyFrame:
-        ours = pl.col("fingerprint") == self._fingerprint
-        return self._workspace.scan(table).filter(ours, pl.col("file_hash").is_not_null()).select("file_hash")
+        return self._workspace.scan(table).filter(self._ours, pl.col("file_hash").is_not_null()).select("file_hash")
 
     def is_new(self, file_hash: str) -> bool:
         return not is_known(self.prefixes, file_hash) or not self.recall([file_hash])
@@ -60,7 +59,7 @@ class Contents:
         """What came of those contents, for the ones that really are in the tables."""
         if not hashes:
             return {}
-        ours = (pl.col("fingerprint") == self._fingerprint) & pl.col("file_hash").is_in(list(hashes))
+        ours = self._ours & pl.col("file_hash").is_in(list(hashes))
         files = self._workspace.scan("files").filter(ours).unique("file_hash", keep="any")
         rows = files.select("file_hash", "status", "detail", "face_count").collect()
         known = {row["file_hash"]: (FileStatus(row["status"]), row["detail"]) for row in rows.iter_rows(named=True)}
@@ -71,12 +70,25 @@ class Contents:
     def face_counts(self, hashes: Sequence[str]) -> dict[str, int]:
         if not hashes:
             return {}
-        ours = (pl.col("fingerprint") == self._fingerprint) & pl.col("file_hash").is_in(list(hashes))
+        ours = self._ours & pl.col("file_hash").is_in(list(hashes))
         counts = self._workspace.scan("faces").filter(ours).group_by("file_hash").len().collect()
         return dict(counts.iter_rows())
 
 
-def drop_unread_heif(workspace: Workspace) -> None:
-    """What couldn't be read for want of pillow-heif isn't done any more once that is there. Raises BadWorkspace."""
-    if can_read_heif() and workspace.scan("files").filter(pl.col("detail") == MISSING).head(1).collect().height:
-        workspace.delete("files", f"detail = '{MISSING}'")
+def drop_unread(workspace: Workspace, sources: Sequence[str]) -> None:
+    """What couldn't be read for a reason that may be gone isn't done any more: in these folders, what couldn't even be
+    opened (no permission, a share that failed); anywhere, HEIF once pillow-heif is there. A link that leads somewhere
+    by now has another size or time. Raises BadWorkspace."""
+    folders = ", ".join("'" + source.replace("'", "''") + "'" for source in sources)
+    unopened = f"status = '{FileStatus.UNREADABLE}' AND file_hash IS NULL AND detail <> '{LEADS_NOWHERE}'"
+    here = (pl.col("status") == FileStatus.UNREADABLE) & pl.col("source").is_in(list(sources))
+    rows = here & pl.col("file_hash").is_null() & (pl.col("detail") != LEADS_NOWHERE)
+    _drop(workspace, rows, f"{unopened} AND source IN ({folders})")
+    if can_read_heif():
+        _drop(workspace, pl.col("detail") == MISSING, f"detail = '{MISSING}'")
+
+
+def _drop(workspace: Workspace, rows: pl.Expr, predicate: str) -> None:
+    """The same rows, said twice: to look whether there are any takes a fraction of a commit."""
+    if workspace.scan("files").filter(rows).head(1).collect().height:
+        workspace.delete("files", predicate)

@@ -72,8 +72,7 @@ class Extraction:
         known = [seen.file_hash for _, seen in looked if seen.faces is None and seen.file_hash]
         counts = self.contents.face_counts(known)
         counts |= {seen.file_hash: len(seen.faces) for _, seen in looked if seen.faces is not None and seen.file_hash}
-        fingerprint = self.finding.fingerprint()
-        return rows_of("files", [_file_row(found, seen, counts, fingerprint, self.run_id) for found, seen in looked])
+        return rows_of("files", [_file_row(found, seen, counts, self.finding, self.run_id) for found, seen in looked])
 
 
 def _face_rows(fresh: dict[str, Looked], finding: Finding, run_id: str) -> list[dict]:
@@ -100,7 +99,7 @@ def _face_rows(fresh: dict[str, Looked], finding: Finding, run_id: str) -> list[
     ]
 
 
-def _file_row(found: Found, seen: Looked, counts: dict[str, int], fingerprint: str, run_id: str) -> dict:
+def _file_row(found: Found, seen: Looked, counts: dict[str, int], finding: Finding, run_id: str) -> dict:
     return {
         "source": found.source,
         "path": found.path,
@@ -110,7 +109,7 @@ def _file_row(found: Found, seen: Looked, counts: dict[str, int], fingerprint: s
         "status": seen.status,
         "detail": seen.detail,
         "face_count": counts.get(seen.file_hash or "", 0),
-        "fingerprint": fingerprint,
+        "fingerprint": finding.fingerprint_of(seen.status),
         "run_id": run_id,
         "seen_at": now(),
     }

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from storage.refusal import Refusal
 from storage.values import FileStatus
 
+LEADS_NOWHERE = "a link to nothing, or to itself"
+
 
 class BadFolder(Refusal):
     """The folder to work on is missing, isn't a folder, or can't be listed."""
@@ -92,7 +94,7 @@ def _look_at(root: bytes, source: str, full_path: bytes) -> Found:
     if stat.S_ISLNK(about.st_mode):
         target = os.path.realpath(full_path)
         if not os.path.exists(target):
-            return replace(found, refusal=FileStatus.UNREADABLE, reason="a link to nothing, or to itself")
+            return replace(found, refusal=FileStatus.UNREADABLE, reason=LEADS_NOWHERE)
         if os.path.isdir(target):
             return replace(found, refusal=FileStatus.UNSUPPORTED, reason="a link to a folder; links aren't followed")
         if not target.startswith(os.path.join(root, b"")):

@@ -121,7 +121,7 @@ class Outpost:
         self._ends = ExitStack()
         known = self._ends.enter_context(scratch_folder()) / _KNOWN
         known.write_bytes((supplies / _KNOWN).read_bytes())
-        contents = Contents(self._workspace, job.finding.fingerprint(), np.load(known, mmap_mode="r"))
+        contents = Contents(self._workspace, job.finding.fingerprints(), np.load(known, mmap_mode="r"))
         self._extraction = Extraction(self._workspace, job.finding, contents, job.run_id)
         settings = job.settings.model_copy(update={"workers": job.cores})
         self._photos = photo_workers(settings, job.finding, known, contents.tombstones)

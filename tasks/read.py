@@ -74,12 +74,13 @@ def finding_of(settings: "PhotoSettings", detector: Path, margin: float, crop_si
         detector_hash=file_hash(detector) if settings.faces == "detect" else "",
         margin=margin,
         crop_side=crop_side,
-        max_pixels=settings.max_pixels,
-        max_bytes=settings.max_bytes,
-        photo_timeout_s=settings.photo_timeout_s,
         detect_side=settings.detect_side,
         turns=TURNS if settings.turns and settings.detector != "haar" else (),  # it has no score to tell false faces by
         decode_side=2 * settings.detect_side,
+        max_pixels=settings.max_pixels,
+        max_bytes=settings.max_bytes,
+        photo_timeout_s=settings.photo_timeout_s,
+        worker_memory_mb=settings.worker_memory_mb,
     )
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from flows.extraction import extract_folders
+from flows.extraction import extract_folders, list_folders
 from flows.scoring import score_folders
 from flows.steps import threads
 from models.contract import BadModel
@@ -107,6 +107,27 @@ def test_a_second_run_does_no_work(photos: Path, tmp_path: Path, model_file: Pat
     second = score(photos, tmp_path / "work", model_file)
     assert (second["read"], second["skipped"], second["rescored"]) == (0, first["files"], 0)
     assert all(rows.equals(table(tmp_path / "work", name)) for name, rows in before.items())
+
+
+@pytest.mark.slow
+def test_another_limit_tries_only_that_again_which_failed_by_one(
+    photos: Path, tmp_path: Path, model_file: Path
+) -> None:
+    score(photos, tmp_path / "work", model_file)
+    faces = table(tmp_path / "work", "faces")
+    counts = score(photos, tmp_path / "work", model_file, max_pixels=10**12, photo_timeout_s=30)
+    assert (counts["read"], counts["faces"], counts["rescored"]) == (1, 0, 0)
+    assert table(tmp_path / "work", "faces").equals(faces)
+    rows = table(tmp_path / "work", "files").filter(pl.col("path") == "many-pixels.png")
+    assert rows.height == 2
+
+
+def test_a_photo_in_a_folder_given_twice_over_is_one_of_the_outer(photos: Path, tmp_path: Path) -> None:
+    workspace = open_workspace(str(tmp_path / "work"))
+    inner, outer = str(photos / "inner"), str(photos)
+    listed = [list_folders(folders, workspace) for folders in ([inner, outer], [outer, inner])]
+    assert {file.source for files in listed for file in files} == {outer}
+    assert len(listed[0]) == len(listed[1]) == len(list_folders([outer], workspace))
 
 
 @pytest.mark.slow

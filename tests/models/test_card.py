@@ -46,12 +46,11 @@ def test_what_was_measured_stands_in_the_card(line: str) -> None:
     assert line in card_of()
 
 
-def test_the_card_of_a_fast_model_says_that_it_is_cut_down_and_who_taught_it() -> None:
-    card = model_card(
-        TrainSettings(network="fast", trunk="champion"), ABOUT, {"val": NONE, "test": TEST, "parity": PARITY}
-    )
+@pytest.mark.parametrize(("trunk", "teacher"), [("champion", "champion"), ("auto", "pretrained")])
+def test_the_card_of_a_fast_model_says_that_it_is_cut_down_and_who_taught_it(trunk: str, teacher: str) -> None:
+    card = model_card(TrainSettings(network="fast", trunk=trunk), ABOUT, {"val": NONE, "test": TEST, "parity": PARITY})
     assert "cut down" in card
-    assert "taught by the model `champion`" in card
+    assert f"taught by the model `{teacher}`" in card
 
 
 def test_the_card_of_a_model_in_8_bits_says_what_they_changed() -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from storage import settings as knobs
 from storage.choices import Finding, Frozen
 from storage.settings import ExtractSettings, ScoreSettings, TrainSettings
+from storage.values import FileStatus
 
 REPOSITORY = Path(__file__).parent.parent.parent
 FINDING: dict[str, Any] = {
@@ -20,15 +21,17 @@ FINDING: dict[str, Any] = {
     "detector_hash": "0" * 64,
     "margin": 0.03,
     "crop_side": 128,
-    "max_pixels": 100,
-    "max_bytes": 1000,
-    "photo_timeout_s": 20.0,
     "min_detector_score": 0.5,
     "turns": (90, 180, 270),
     "detect_side": 640,
     "decode_side": 1280,
+    "max_pixels": 100,
+    "max_bytes": 1000,
+    "photo_timeout_s": 20.0,
+    "worker_memory_mb": 2048,
 }
 OTHER = {"faces": "whole", "detector": "haar", "detector_hash": "1" * 64, "turns": ()}
+LIMITS = {"max_pixels", "max_bytes", "photo_timeout_s", "worker_memory_mb"}
 STAGES = [
     value
     for value in vars(knobs).values()
@@ -84,9 +87,14 @@ def test_equal_settings_have_equal_fingerprints() -> None:
 
 
 @pytest.mark.parametrize("name", FINDING)
-def test_every_field_of_a_finding_changes_its_fingerprint(name: str) -> None:
-    other = OTHER[name] if name in OTHER else FINDING[name] + 1
-    assert Finding(**FINDING | {name: other}).fingerprint() != Finding(**FINDING).fingerprint()
+def test_every_field_of_a_finding_changes_its_fingerprint_and_a_limit_that_of_what_failed_by_it(name: str) -> None:
+    before = Finding(**FINDING)
+    after = Finding(**FINDING | {name: OTHER[name] if name in OTHER else FINDING[name] + 1})
+    same = {status: before.fingerprint_of(status) == after.fingerprint_of(status) for status in FileStatus}
+    by_a_limit = {FileStatus.TOO_LARGE, FileStatus.TIMED_OUT, FileStatus.CRASHED_DECODER}
+    assert same == {status: name in LIMITS and status not in by_a_limit for status in FileStatus}
+    assert (before.fingerprint() == after.fingerprint()) == (name in LIMITS)
+    assert {before.fingerprint_of(status) for status in FileStatus} == set(before.fingerprints())
 
 
 def test_a_fingerprint_is_the_same_in_another_process() -> None:

@@ -18,12 +18,12 @@ from storage.registry import model_content
 from storage.settings import ExtractSettings
 from storage.values import SMALLEST_JUDGED_SIDE, FileStatus
 from storage.workspace import Workspace, open_workspace
-from tasks.contents import Contents, drop_unread_heif
+from tasks.contents import Contents, drop_unread
 from tasks.crop import decode_crops
 from tasks.decode import Photo, decode
 from tasks.detect import Box, Detect, detector_file
 from tasks.extract import Extraction, look_at
-from tasks.folder import Found, list_files
+from tasks.folder import LEADS_NOWHERE, Found, list_files
 from tasks.heif import MISSING
 from tasks.read import (
     Ask,
@@ -67,7 +67,7 @@ def known_file(tmp_path: Path) -> Callable[[list[str]], Path]:
     """Writes the prefixes of hashes as a run does."""
 
     def write(hashes: list[str]) -> Path:
-        contents = Contents(open_workspace(str(tmp_path / "other")), "0" * 16)
+        contents = Contents(open_workspace(str(tmp_path / "other")), ["0" * 16])
         contents.remember(hashes)
         np.save(tmp_path / "known.npy", contents.prefixes)
         return tmp_path / "known.npy"
@@ -272,7 +272,7 @@ def test_contents_know_what_was_extracted_with_the_same_settings(workspace: Work
     fingerprint = FINDING.fingerprint()
     workspace.append("files", files(file_row("done.jpg", fingerprint=fingerprint), file_row("other settings.jpg")))
     workspace.append("faces", faces(face_row("half done.jpg", fingerprint=fingerprint)))
-    contents = Contents(workspace, fingerprint)
+    contents = Contents(workspace, [fingerprint])
     names = ("done.jpg", "half done.jpg", "other settings.jpg", "new.jpg")
     assert {name: contents.is_new(content_hash(name)) for name in names} == {
         "done.jpg": False,
@@ -286,14 +286,14 @@ def test_contents_recall_what_came_of_them(workspace: Workspace) -> None:
     fingerprint = FINDING.fingerprint()
     bad = file_row("bad.jpg", fingerprint=fingerprint, status=FileStatus.TRUNCATED, detail="cut", face_count=0)
     workspace.append("files", files(bad))
-    (recalled,) = Contents(workspace, fingerprint).recall([content_hash("bad.jpg"), content_hash("new.jpg")]).values()
+    (recalled,) = Contents(workspace, [fingerprint]).recall([content_hash("bad.jpg"), content_hash("new.jpg")]).values()
     assert (recalled.status, recalled.detail, recalled.faces) == (FileStatus.TRUNCATED, "cut", None)
 
 
 def test_what_lacked_pillow_heif_is_read_again_once_it_is_there(workspace: Workspace) -> None:
     lacking = file_row("a.heic", status=FileStatus.UNREADABLE, detail=MISSING, face_count=0)
     workspace.append("files", files(lacking, file_row("b.jpg")))
-    drop_unread_heif(workspace)
+    drop_unread(workspace, [])
     assert workspace.scan("files").collect()["path"].to_list() == ["b.jpg"]
 
 
@@ -302,8 +302,24 @@ def test_what_lacks_pillow_heif_is_not_tried_again_without_it(
 ) -> None:
     workspace.append("files", files(file_row("a.heic", status=FileStatus.UNREADABLE, detail=MISSING, face_count=0)))
     monkeypatch.setattr("tasks.contents.can_read_heif", lambda: False)  # stands for a machine without the extra
-    drop_unread_heif(workspace)
+    drop_unread(workspace, [])
     assert workspace.scan("files").collect().height == 1
+
+
+def test_what_could_not_be_opened_is_tried_again_where_the_run_looks(workspace: Workspace) -> None:
+    """A chmod changes neither the size nor the time."""
+    shut = {"status": FileStatus.UNREADABLE, "file_hash": None, "detail": "no permission", "face_count": 0}
+    refused = file_row("refused.jpg", status=FileStatus.UNREADABLE, detail="its decoder refused it", face_count=0)
+    link = file_row("link.jpg", **shut | {"detail": LEADS_NOWHERE}, source="/o'clock")
+    here = [file_row("shut.jpg", source="/o'clock", **shut), file_row("whole.jpg", source="/o'clock"), link, refused]
+    workspace.append("files", files(*here, file_row("shut elsewhere.jpg", source="/elsewhere", **shut)))
+    drop_unread(workspace, ["/o'clock"])
+    assert workspace.scan("files").collect()["path"].sort().to_list() == [
+        "link.jpg",
+        "refused.jpg",
+        "shut elsewhere.jpg",
+        "whole.jpg",
+    ]
 
 
 @pytest.mark.slow
@@ -317,7 +333,7 @@ def test_a_heic_photo_gives_the_face_that_its_jpeg_gives(reader: PhotoReader, co
 
 
 def test_a_hash_that_only_begins_alike_is_confirmed_in_the_tables(workspace: Workspace) -> None:
-    contents = Contents(workspace, FINDING.fingerprint())
+    contents = Contents(workspace, FINDING.fingerprints())
     contents.remember(["ab" * 32])
     twin = "ab" * 8 + "cd" * 24
     assert is_known(contents.prefixes, twin)
@@ -330,7 +346,7 @@ def test_nothing_is_known_to_no_prefixes() -> None:
 
 @pytest.fixture
 def extraction(workspace: Workspace) -> Extraction:
-    return Extraction(workspace, FINDING, Contents(workspace, FINDING.fingerprint()), "run")
+    return Extraction(workspace, FINDING, Contents(workspace, FINDING.fingerprints()), "run")
 
 
 def looked_at(
@@ -390,10 +406,10 @@ def test_one_content_at_two_paths_has_two_rows_and_its_faces_once(
 def test_a_renamed_photo_is_known_by_its_content(tmp_path: Path, workspace: Workspace, hopper: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").write_bytes(hopper.read_bytes())
-    first = Extraction(workspace, FINDING, Contents(workspace, FINDING.fingerprint()), "first")
+    first = Extraction(workspace, FINDING, Contents(workspace, FINDING.fingerprints()), "first")
     commit(first, looked_at(tmp_path / "photos", first, tmp_path))
     (tmp_path / "photos/a.jpg").rename(tmp_path / "photos/renamed.jpg")
-    second = Extraction(workspace, FINDING, Contents(workspace, FINDING.fingerprint()), "second")
+    second = Extraction(workspace, FINDING, Contents(workspace, FINDING.fingerprints()), "second")
     looked = looked_at(tmp_path / "photos", second, tmp_path)
     assert [seen.faces for _, seen in looked] == [None]
     assert second.new_faces(looked).num_rows == 0

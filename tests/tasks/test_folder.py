@@ -228,11 +228,11 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def test_all_is_to_do_in_a_new_workspace(workspace: Workspace) -> None:
     listed = [Found("/photos", f"{index}.jpg", 1000, 1) for index in range(3)]
-    assert still_to_do(listed, workspace, FINGERPRINT) == listed
+    assert still_to_do(listed, workspace, [FINGERPRINT]) == listed
 
 
 def test_nothing_is_to_do_in_an_empty_folder(workspace: Workspace) -> None:
-    assert still_to_do([], workspace, FINGERPRINT) == []
+    assert still_to_do([], workspace, [FINGERPRINT]) == []
 
 
 def test_only_what_has_no_row_for_the_same_content_and_settings_is_to_do(workspace: Workspace) -> None:
@@ -248,7 +248,7 @@ def test_only_what_has_no_row_for_the_same_content_and_settings_is_to_do(workspa
         Found("/elsewhere", "done.jpg", 1000, 1),
         Found("/photos", "new.jpg", 1000, 1),
     ]
-    assert still_to_do(listed, workspace, FINGERPRINT) == [*listed[1:3], *listed[4:]]
+    assert still_to_do(listed, workspace, [FINGERPRINT]) == [*listed[1:3], *listed[4:]]
 
 
 @pytest.mark.parametrize(
