@@ -1,6 +1,8 @@
 """The command line's contract: exit status, one JSON object last on stdout, everything else on stderr."""
 
 import json
+import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -108,6 +110,32 @@ def test_a_signal_during_the_imports_ends_a_command_in_a_line(
     running.send_signal(number)
     printed, said = running.communicate(timeout=60)
     assert (running.returncode, printed, said) == (status, '{"interrupted": true}\n', "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "streams", "status", "said"),
+    [
+        (["models", "show", "pretrained"], "| true", 141, ""),
+        (["models", "list"], "| true", 141, ""),
+        (["--help"], "| true", 141, ""),
+        (["models", "show", "pretrained"], "> /dev/full", 1, "faceline: what it prints could not be written"),
+        (["--help"], "> /dev/full", 1, "faceline: what it prints could not be written"),
+        (["models", "show", "pretrained"], "<&- >&-", 0, ""),
+        (["models", "show", "pretrained"], "<&- >&- 2>&-", 0, ""),
+        (["score", "nowhere"], ">&- 2>&-", 1, ""),
+        (["score"], "2> /dev/full", 2, ""),
+    ],
+)
+def test_an_output_that_takes_nothing_ends_a_command_quietly_or_in_a_line(
+    arguments: list[str], streams: str, status: int, said: str, tmp_path: Path
+) -> None:
+    open_workspace(str(tmp_path / "work"))
+    command = shlex.join([sys.executable, "-P", "-m", "flows.cli", *arguments])
+    environment = os.environ | {"FACELINE_WORKSPACE": str(tmp_path / "work")}
+    script = ["bash", "-c", f"{command} {streams}; exit ${{PIPESTATUS[0]}}"]
+    ended = subprocess.run(script, capture_output=True, text=True, check=False, env=environment)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (status, "", 1 if said else 0)
+    assert ended.stderr.startswith(said)
 
 
 @pytest.mark.parametrize("is_there", [True, False])
