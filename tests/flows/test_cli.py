@@ -17,6 +17,8 @@ from flows.cli import run
 from flows.verbs import Faceline
 from storage.workspace import existing_workspace, open_workspace
 
+NOT_UTF8 = os.fsdecode(b"caf\xe9")
+
 
 @pytest.fixture
 def folder(tmp_path: Path, hopper: Path) -> Path:
@@ -56,6 +58,8 @@ def test_predict_prints_a_line_a_photo(folder: Path, model_file: Path, capsys: p
         (["score"], 2),
         (["score", "x", "--workers", "0"], 2),
         (["score", "x", "--no-such-option"], 2),
+        (["score", "x", "--runner", "dask"], 2),
+        (["evaluate", "--table", "x.csv"], 2),
         (["no-such-verb"], 2),
         (["models"], 2),
         (["extract", "no-such-folder"], 1),
@@ -82,6 +86,29 @@ def test_what_cannot_be_done_says_so_in_a_line(
     assert found == status
     assert "faceline" in message
     assert "Traceback" not in message
+    assert "Value error" not in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score", ""],
+        ["extract", ".", ""],
+        ["label", "", "--labels", "wiki"],
+        ["predict", ""],
+        ["forget", ""],
+        ["score", ".", "--workspace", ""],
+        ["predict", "photo.jpg", "--workspace="],
+        ["demo", "--folder", ""],
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(
+    arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.endswith(": empty: is a variable not set?\n")
+    assert [path.name for path in folder.iterdir()] == ["3999_1906-12-09_1984.jpg"]
 
 
 def test_a_table_that_labels_no_photo_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -173,7 +200,9 @@ def test_the_workspace_may_come_from_the_environment(
     assert (tmp_path / "elsewhere" / "files").is_dir()
 
 
-@pytest.mark.parametrize("name", ["Holidays, 2020", "[old]", '"quoted"', "back\\slash", "line\nend", "true", " x "])
+@pytest.mark.parametrize(
+    "name", ["Holidays, 2020", "[old]", '"quoted"', "back\\slash", "line\nend", "true", " x ", NOT_UTF8]
+)
 def test_a_folder_may_have_any_name(name: str, folder: Path, tmp_path: Path) -> None:
     odd = folder.rename(tmp_path / name)
     assert run(["extract", str(odd), "--workspace", str(tmp_path / "work"), "--workers", "1"]) == 0
