@@ -15,7 +15,7 @@ from upath import UPath
 
 from storage.audit import note_promotion
 from storage.refusal import Refusal
-from storage.workspace import Workspace, now, write_whole
+from storage.workspace import Workspace, now, ours, write_whole
 
 PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
 SHIPPED = ("pretrained", "fast")  # in PRETRAINED, and in folders of their names below it
@@ -118,9 +118,11 @@ def find(workspace: Workspace, name: str) -> Version:
 
 
 def promote(workspace: Workspace, name: str, reason: str) -> None:
-    """Makes a version the champion, and adds a line to the registry's log on who did it, and why."""
+    """Makes a version the champion, and adds a line to the registry's log on who did it, and why. A shipped model may
+    be the first. Raises UnknownModel, and BadWorkspace where it can't be written."""
     version = find(workspace, name)
-    with _one_at_a_time(workspace):
+    with ours(f"{workspace.registry}: can't be written to"), _one_at_a_time(workspace):
+        workspace.registry.mkdir(parents=True, exist_ok=True)
         note_promotion(workspace, version.name, version.model_hash, reason)
         write_whole(workspace.registry / "champion.json", json.dumps({"version": version.name}).encode())
 
