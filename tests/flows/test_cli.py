@@ -52,6 +52,27 @@ def test_predict_prints_a_line_a_photo(folder: Path, model_file: Path, capsys: p
     assert (lines[0]["faces"][0]["rotation"], lines[0]["faces"][0]["too_small"]) == (0, False)
 
 
+def test_predict_gives_a_line_to_what_it_cannot_have(
+    folder: Path, model_file: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(folder / "nowhere"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    unreachable = "s3://bucket/a.jpg"
+    assert run(["predict", unreachable, str(folder), str(next(folder.iterdir())), "--model", str(model_file)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()][:3]
+    assert [line["status"] for line in lines] == ["unreadable", "not_an_image", "ok"]
+    assert lines[0]["detail"].startswith("s3://bucket/a.jpg: Unable to locate credentials")
+    assert lines[1]["detail"] == "a folder; `faceline score` takes folders"
+
+
+def test_predict_writes_names_as_the_tables_do(folder: Path, model_file: Path, capsys: pytest.CaptureFixture) -> None:
+    names = [f"{NOT_UTF8} %FF.jpg", "Straße.jpg"]
+    run(["predict", *(f"{folder}/{name}" for name in names), "--model", str(model_file)])
+    printed = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["photo"] for line in printed[:2]] == [f"{folder}/caf%E9 %25FF.jpg", f"{folder}/Straße.jpg"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
