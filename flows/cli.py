@@ -78,7 +78,7 @@ def _set_up_streams() -> None:
             setattr(sys, name, open(nowhere, mode, encoding="utf-8", errors="surrogateescape", closefd=False))  # noqa: SIM115
     as_it_was = sys.stdout
     written = io.BufferedWriter(_Stdout(as_it_was.fileno(), "w", closefd=False))
-    sys.stdout = io.TextIOWrapper(written, as_it_was.encoding, as_it_was.errors, line_buffering=True)
+    sys.stdout = io.TextIOWrapper(written, as_it_was.encoding, "backslashreplace", line_buffering=True)
 
 
 def _given_up(error: BaseException | None) -> int:

@@ -47,10 +47,10 @@ class Version:
         return content
 
     def metrics(self) -> dict:
-        return json.loads((self.folder / "metrics.json").read_text())
+        return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
 
     def card(self) -> str:
-        return (self.folder / "card.md").read_text()
+        return (self.folder / "card.md").read_text(encoding="utf-8")
 
 
 def register(workspace: Workspace, model: bytes, card: str, metrics: dict) -> Version:
@@ -83,7 +83,7 @@ def champion(workspace: Workspace) -> Version | None:
     if not alias.exists():
         return None
     try:
-        name = json.loads(alias.read_text())["version"]
+        name = json.loads(alias.read_text(encoding="utf-8"))["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnknownModel(f"{alias}: can't be read, so name a version with --model; {error!r}") from error
     return find(workspace, name)
@@ -134,7 +134,7 @@ def _one_at_a_time(workspace: Workspace) -> AbstractContextManager:
 
 def _read(folder: UPath) -> Version:
     try:
-        about = json.loads((folder / "version.json").read_text())
+        about = json.loads((folder / "version.json").read_text(encoding="utf-8"))
         return Version(about["name"], folder, about["model_hash"], about["created_at"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnknownModel(f"{folder}/version.json: can't be read; remove that folder: {error!r}") from error

@@ -219,7 +219,7 @@ def open_workspace(url: str) -> Workspace:
         root.mkdir(parents=True, exist_ok=True)
         if isinstance(root, Path):
             root.chmod(0o777 & ~_OWNER_ONLY)
-        marker.write_text(json.dumps({"layout": _LAYOUT_VERSION}))
+        marker.write_text(json.dumps({"layout": _LAYOUT_VERSION}), encoding="utf-8")
     except (OSError, ValueError) as error:
         raise BadWorkspace(f"{root}: can't be opened as a workspace: {error}") from error
     return Workspace(root)

@@ -186,6 +186,14 @@ def test_an_output_that_takes_nothing_ends_a_command_quietly_or_in_a_line(
     assert ended.stderr.startswith(said)
 
 
+def test_a_card_is_read_and_printed_whatever_the_locale() -> None:
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-P", "-m", "flows.cli", "models", "show", "pretrained"]
+    ended = subprocess.run(command, capture_output=True, check=False, env=environment)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"to 5.14" in ended.stdout
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_what_can_be_refused_at_once_does_not_wait_for_tensorflow(is_there: bool, tmp_path: Path) -> None:
     if is_there:
