@@ -116,7 +116,7 @@ class Children:
 
     def _ended(self, name: str) -> ChildEnded:
         log, status = self._log(name), self._running[name].returncode
-        last = log.read_text(errors="replace").splitlines()[-_LINES_SHOWN:]
+        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LINES_SHOWN:]
         return ChildEnded("\n".join([f"{name} ended with status {status}; the end of {log}:", *last]))
 
 

@@ -8,7 +8,7 @@ from flows.evaluate import load_model
 from flows.stage import log_to_prefect, publish, stage_flow
 from flows.steps import progress
 from storage.settings import DataReportSettings
-from storage.workspace import Workspace, existing_workspace, new_run_id, now, write_parquet, write_whole
+from storage.workspace import Workspace, existing_workspace, new_run_id, now, ours, write_parquet, write_whole
 from tasks.data_page import data_page
 from tasks.data_report import DataReport, data_report, faces_to_train_on
 from tasks.looks import look_at
@@ -43,12 +43,14 @@ def report_data(settings: DataReportSettings) -> dict:
 
 def _written(workspace: Workspace, about: dict[str, str], report: DataReport) -> dict:
     folder = workspace.root / "data_reports" / about["run"]
-    folder.mkdir(parents=True)
     found = dict(report.findings["kind"].value_counts(sort=True).iter_rows())
     said = {"cautions": [asdict(caution) for caution in report.cautions], "findings": found}
-    write_whole(folder / "report.json", json.dumps(about | asdict(report.held) | said, indent=2).encode())
-    write_whole(folder / "report.html", data_page(about, report, workspace).encode())
-    write_parquet(folder / "findings.parquet", report.findings)  # last: who looks for a report looks for these
+    page = data_page(about, report, workspace)
+    with ours(f"{folder}: the report can't be written there"):
+        folder.mkdir(parents=True)
+        write_whole(folder / "report.json", json.dumps(about | asdict(report.held) | said, indent=2).encode())
+        write_whole(folder / "report.html", page.encode())
+        write_parquet(folder / "findings.parquet", report.findings)  # last: who looks for a report looks for these
     stops = any(caution.stops for caution in report.cautions)
     counts = {"faces": report.held.usable, "left_out": report.held.left_out, "cautions": len(report.cautions)}
     return {"run": about["run"], "page": str(folder / "report.html"), **counts, "can_train": not stops, **found}

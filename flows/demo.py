@@ -59,7 +59,7 @@ def make_photos(folder: Path) -> None:
     _side_by_side(hopper, collins).save(folder / "two people.jpg", quality=92)
     whole = (folder / f"10_{_HOPPER[2]}.jpg").read_bytes()
     (folder / "damaged.jpg").write_bytes(whole[: len(whole) // 2])
-    (folder / "notes.jpg").write_text("not a photo at all\n")
+    (folder / "notes.jpg").write_text("not a photo at all\n", encoding="utf-8")
 
 
 def _fresh(folder: Path) -> Path:
@@ -69,7 +69,7 @@ def _fresh(folder: Path) -> Path:
         raise BadWorkspace(f"{folder}: holds other things; give `faceline demo --folder` another one")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    marker.write_text("Made by `faceline demo`, and made anew each time: keep nothing in here.\n")
+    marker.write_text("Made by `faceline demo`, and made anew each time: keep nothing in here.\n", encoding="utf-8")
     return folder
 
 

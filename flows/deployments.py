@@ -71,7 +71,7 @@ def _with_own_places(file: Path, workspace: str, settings: DeploySettings) -> di
     inbox = Path(settings.inbox).expanduser().absolute()
     try:
         inbox.mkdir(parents=True, exist_ok=True)
-        content = yaml.safe_load(file.read_text())
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
         for deployment in content["deployments"]:
             chosen = deployment["parameters"]["settings"]
             chosen["workspace"] = workspace
@@ -87,7 +87,7 @@ def _with_own_places(file: Path, workspace: str, settings: DeploySettings) -> di
 def _run_prefect_deploy(content: dict) -> None:
     with scratch_folder() as folder:
         file = folder / "prefect.yaml"
-        file.write_text(yaml.safe_dump(content))
+        file.write_text(yaml.safe_dump(content), encoding="utf-8")
         command = [sys.executable, "-P", "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)]
         done = subprocess.run(command, stdout=sys.stderr, env=os.environ | {"PREFECT_CLI_COLORS": "false"}, check=False)
     if done.returncode:

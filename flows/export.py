@@ -144,4 +144,4 @@ def _faces_by_side(dataset: Dataset) -> dict[str, int]:
 
 
 def _json(file: UPath) -> dict:
-    return json.loads(file.read_text())
+    return json.loads(file.read_text(encoding="utf-8"))

@@ -1,8 +1,10 @@
 """What there is: models with their figures, and the versions and devices that really work on this machine."""
 
+import os
 import platform
 import subprocess
 import sys
+from contextlib import nullcontext
 
 from rich.console import Console
 from rich.table import Table
@@ -54,9 +56,11 @@ def examine(settings: DoctorSettings) -> dict:
 
 
 def _look_for_damage(settings: DoctorSettings) -> dict:
-    """Raises Damaged for what isn't to be repaired, and BadWorkspace."""
+    """Raises Damaged for what isn't to be repaired, and BadWorkspace. A workspace that can only be read, such as a
+    backup, is compared without being held."""
     workspace = existing_workspace(settings.workspace)
-    with workspace.held():
+    can_write = os.access(workspace.local_root(), os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    with workspace.held() if can_write or settings.repair else nullcontext():
         damages = find_damage(workspace.local_root(), thoroughly=True)
         if damages and not settings.repair:
             listed = "\n".join(f"  {damage}" for damage in damages)

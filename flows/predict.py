@@ -4,26 +4,43 @@ import json
 import os
 from collections.abc import Callable
 
+from models.contract import Model
 from models.session import OnnxModel
 from storage.registry import model_content
 from storage.settings import PredictSettings
+from storage.values import FileStatus
 from storage.workspace import existing_workspace
+from tasks.bucket import Unreachable
+from tasks.folder import escape
 from tasks.predict import Judged, Prediction, photo_readers, predict
-from tasks.read import Ask
+from tasks.read import Ask, Looked
+from tasks.spread import Spread
 
 
 def predict_photos(settings: PredictSettings, show: Callable[[str], None]) -> dict:
-    """Shows a JSON line a photo, as soon as it's known. Raises BadModel and UnknownModel."""
+    """Shows a JSON line a photo, as soon as it's known, with its name as in the table `files`. Raises BadModel and
+    UnknownModel."""
     workspace = existing_workspace(settings.workspace) if settings.workspace else None
     content, version = model_content(workspace, settings.model)
     model = OnnxModel(content, version, settings.device)
     faces = 0
     with photo_readers(model, settings.faces, workers=min(len(settings.photos), os.cpu_count() or 1)) as photos:
         for name in settings.photos:
-            [prediction] = predict([Ask(os.fsencode(name))], photos, model)
+            prediction = _predicted(os.fsencode(name), photos, model)
             faces += len(prediction.faces)
-            show(json.dumps(_line(name, prediction)))
+            show(json.dumps(_line(escape(os.fsencode(name)), prediction)))
     return {"photos": len(settings.photos), "faces": faces, "model": version, "provider": model.provider}
+
+
+def _predicted(path: bytes, photos: Spread[Ask, Looked], model: Model) -> Prediction:
+    """What can't be had costs its own line: unlike a row, that keeps no photo out of a later run."""
+    if os.path.isdir(path):
+        return Prediction(FileStatus.NOT_AN_IMAGE, "a folder; `faceline score` takes folders", ())
+    try:
+        [prediction] = predict([Ask(path)], photos, model)
+    except Unreachable as error:
+        return Prediction(FileStatus.UNREADABLE, str(error), ())
+    return prediction
 
 
 def _line(name: str, prediction: Prediction) -> dict:

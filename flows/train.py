@@ -233,7 +233,7 @@ def _same_run(folder: Path, settings: TrainSettings, about: dict) -> None:
     now = settings.model_dump(exclude={"resume", "workspace", "device"}) | {"data_hash": about["data_hash"]}
     if settings.resume:
         _check_started(UPath(folder))
-    if settings.resume and (before := json.loads(started.read_text())) != now:
+    if settings.resume and (before := json.loads(started.read_text(encoding="utf-8"))) != now:
         changed = sorted(name for name in now if before.get(name) != now[name])
         raise NothingToLearn(f"{folder.name}: can't be resumed: {', '.join(changed)} changed since; start a new run")
     _write_json(started, now)

@@ -75,7 +75,7 @@ def environment(home: Path, url: str) -> dict[str, str]:
     auth = _kept_password(file) or f"{_USER}:{secrets.token_urlsafe(24)}"
     client = {"PREFECT_API_URL": f"{url}/api", "PREFECT_API_AUTH_STRING": auth}
     file.touch(mode=0o600)
-    file.write_text("".join(f"{name}={value}\n" for name, value in client.items()))
+    file.write_text("".join(f"{name}={value}\n" for name, value in client.items()), encoding="utf-8")
     pages = f"{url},{url.replace(ADDRESS, 'localhost')}"
     yours = {"PREFECT_SERVER_CORS_ALLOWED_ORIGINS": pages, **_OURS_OR_YOURS} | os.environ
     ours = client | {
@@ -120,7 +120,9 @@ def _home(given: str | None, workspace: Workspace) -> Path:
 
 
 def _kept_password(file: Path) -> str | None:
-    kept = re.search(r"^PREFECT_API_AUTH_STRING=(.+)$", file.read_text(), re.MULTILINE) if file.exists() else None
+    if not file.exists():
+        return None
+    kept = re.search(r"^PREFECT_API_AUTH_STRING=(.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
     return kept[1] if kept else None
 
 
@@ -142,7 +144,7 @@ def _noted(file: Path, service: Service) -> Iterator[None]:
 
 def _other(home: Path) -> Service:
     try:
-        return Service(**json.loads((home / "up.json").read_text()))
+        return Service(**json.loads((home / "up.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise CannotServe(f"{home}: another `faceline up` is starting or ending here; try again") from error
 

@@ -114,7 +114,7 @@ def prepare(arguments: list[str]) -> Work:
 
 def _in_words(problem: ErrorDetails) -> str:
     where = " ".join(str(part) for part in problem["loc"][1:]).replace("_", "-")
-    return f"faceline: {where or 'arguments'}: {harmless(problem['msg'])}"
+    return f"faceline: {where or 'arguments'}: {harmless(problem['msg'].removeprefix('Value error, '))}"
 
 
 def _log_to_stderr() -> None:

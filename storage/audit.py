@@ -56,7 +56,7 @@ def _reviewed(reviews: "Reviews") -> pl.DataFrame:
 
 def _add_line(log: UPath, act: dict) -> None:
     """The lines before it stay as they are."""
-    earlier = log.read_text() if log.exists() else ""
+    earlier = log.read_text(encoding="utf-8") if log.exists() else ""
     line = json.dumps({"at": now().isoformat(), "by": _login_name(), **act})
     write_whole(log, (earlier + line + "\n").encode())
 

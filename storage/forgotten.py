@@ -18,7 +18,7 @@ def read_tombstones(workspace: Workspace) -> Tombstones:
     try:
         if not file.exists():
             return Tombstones(secrets.token_hex(32))
-        stored = json.loads(file.read_text())
+        stored = json.loads(file.read_text(encoding="utf-8"))
         return Tombstones(stored["key"], frozenset(stored["marks"]), stored["unfinished"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadWorkspace(f"{file}: can't be read, and says what must not come back: {error!r}") from error

@@ -67,7 +67,7 @@ def state_of(table: DeltaTable) -> State:
 def read_ledger(folder: Path) -> Ledger | None:
     """None where there is none yet. A last line that a killed run left unfinished doesn't count."""
     try:
-        text = ledger_file(folder).read_text(errors="replace")
+        text = ledger_file(folder).read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
     hashes = {match[2]: match[1] for line in text.splitlines() if (match := _LINE.fullmatch(line))}
@@ -115,7 +115,7 @@ def write_ledger(folder: Path, lines: dict[str, str]) -> None:
     file = ledger_file(folder)
     unfinished = file.with_suffix(".unfinished")
     file.parent.mkdir(exist_ok=True)
-    unfinished.write_text(_text(folder, lines))
+    unfinished.write_text(_text(folder, lines), encoding="utf-8")
     sync([unfinished])
     unfinished.replace(file)
     sync([file.parent, folder.parent])
@@ -146,7 +146,7 @@ def _commit_of(version: int) -> str:
 
 def _add_lines(folder: Path, lines: dict[str, str]) -> None:
     """Begins with a line end of its own: the last line may be one that a killed run left unfinished."""
-    with ledger_file(folder).open("a") as stream:
+    with ledger_file(folder).open("a", encoding="utf-8") as stream:
         stream.write("\n" + _text(folder, lines))
         stream.flush()
         os.fsync(stream.fileno())

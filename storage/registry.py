@@ -15,7 +15,7 @@ from upath import UPath
 
 from storage.audit import note_promotion
 from storage.refusal import Refusal
-from storage.workspace import Workspace, now, write_whole
+from storage.workspace import Workspace, now, ours, write_whole
 
 PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
 SHIPPED = ("pretrained", "fast")  # in PRETRAINED, and in folders of their names below it
@@ -47,10 +47,10 @@ class Version:
         return content
 
     def metrics(self) -> dict:
-        return json.loads((self.folder / "metrics.json").read_text())
+        return json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
 
     def card(self) -> str:
-        return (self.folder / "card.md").read_text()
+        return (self.folder / "card.md").read_text(encoding="utf-8")
 
 
 def register(workspace: Workspace, model: bytes, card: str, metrics: dict) -> Version:
@@ -83,7 +83,7 @@ def champion(workspace: Workspace) -> Version | None:
     if not alias.exists():
         return None
     try:
-        name = json.loads(alias.read_text())["version"]
+        name = json.loads(alias.read_text(encoding="utf-8"))["version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnknownModel(f"{alias}: can't be read, so name a version with --model; {error!r}") from error
     return find(workspace, name)
@@ -118,9 +118,11 @@ def find(workspace: Workspace, name: str) -> Version:
 
 
 def promote(workspace: Workspace, name: str, reason: str) -> None:
-    """Makes a version the champion, and adds a line to the registry's log on who did it, and why."""
+    """Makes a version the champion, and adds a line to the registry's log on who did it, and why. A shipped model may
+    be the first. Raises UnknownModel, and BadWorkspace where it can't be written."""
     version = find(workspace, name)
-    with _one_at_a_time(workspace):
+    with ours(f"{workspace.registry}: can't be written to"), _one_at_a_time(workspace):
+        workspace.registry.mkdir(parents=True, exist_ok=True)
         note_promotion(workspace, version.name, version.model_hash, reason)
         write_whole(workspace.registry / "champion.json", json.dumps({"version": version.name}).encode())
 
@@ -132,7 +134,7 @@ def _one_at_a_time(workspace: Workspace) -> AbstractContextManager:
 
 def _read(folder: UPath) -> Version:
     try:
-        about = json.loads((folder / "version.json").read_text())
+        about = json.loads((folder / "version.json").read_text(encoding="utf-8"))
         return Version(about["name"], folder, about["model_hash"], about["created_at"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnknownModel(f"{folder}/version.json: can't be read; remove that folder: {error!r}") from error

@@ -37,7 +37,7 @@ def run_notes(workspace: Workspace, run: str, name: str) -> dict:
     if not file.exists():
         return {}
     try:
-        return json.loads(file.read_text())
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadWorkspace(f"{file}: can't be read: {error}") from error
 

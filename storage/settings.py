@@ -1,22 +1,32 @@
 """Every knob: its default, its limits and its help text, once. The command line, Prefect's form and the docs are
 made from these classes; each is frozen and refuses unknown keys, so a misspelt parameter fails before any work."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 
 from storage.choices import DetectorName, Device, FaceMode, Frozen, Recipe, Targets
 
 Runner = Literal["embedded", "dask", "ray"]
 NetworkName = Literal["vgg16", "fast"]
+
+
+def _named(given: str) -> str:
+    """A shell's unset variable leaves an empty word, which is the current folder to Python."""
+    if not given:
+        raise ValueError("empty: is a variable not set?")
+    return given
+
+
+Named = Annotated[str, AfterValidator(_named)]  # with a constraint, pydantic takes no name that isn't UTF-8
 _VERSIONS = "a registry version, latest, champion, pretrained, fast"
 _MODELS = f"{_VERSIONS}, or an .onnx file"
 _DEVICE = "cuda and tensorrt fail where they don't really run"
 
 
 class StageSettings(Frozen):
-    workspace: str = Field(
+    workspace: Named = Field(
         default="./workspace", description="folder or object-store URL of the tables, made when missing"
     )
 
@@ -31,12 +41,12 @@ class ReviewsPlace(BaseSettings):
 
 
 class PhotoSettings(StageSettings):
-    folders: CliPositionalArg[list[str]] = Field(
+    folders: CliPositionalArg[list[Named]] = Field(
         min_length=1, description="folders of photos, or s3://BUCKET/PREFIX, searched recursively"
     )
     faces: FaceMode = Field(default="detect", description="find faces, or take each picture as one face")
     detector: DetectorName = Field(default="centerface", description="yunet needs its model file too")
-    detector_model: str | None = Field(default=None, description="file of YuNet's model")
+    detector_model: Named | None = Field(default=None, description="file of YuNet's model")
     fetch_detector: bool = Field(default=False, description="download YuNet from its publisher, checked by SHA-256")
     detect_side: int = Field(
         default=640,
@@ -76,7 +86,7 @@ class PhotoSettings(StageSettings):
 class ExtractSettings(PhotoSettings):
     """Find the faces in folders of photos and store them, with labels where the photos have some."""
 
-    labels: str | None = Field(
+    labels: Named | None = Field(
         default=None,
         description="wiki (id_dob_year names), utkface (age_gender_race names), or a table",
     )
@@ -85,8 +95,10 @@ class ExtractSettings(PhotoSettings):
 class LabelSettings(StageSettings):
     """Read labels for photos that were extracted already."""
 
-    folders: CliPositionalArg[list[str]] = Field(min_length=1, description="folders of photos, as they were extracted")
-    labels: str = Field(description="wiki, utkface, or a .csv or .parquet table")
+    folders: CliPositionalArg[list[Named]] = Field(
+        min_length=1, description="folders of photos, as they were extracted"
+    )
+    labels: Named = Field(description="wiki, utkface, or a .csv or .parquet table")
 
 
 class TrainSettings(StageSettings):
@@ -168,9 +180,9 @@ class ScoreSettings(PhotoSettings):
 class PredictSettings(Frozen):
     """Print one JSON line a photo; nothing is stored."""
 
-    photos: CliPositionalArg[list[str]] = Field(min_length=1, description="photo files")
+    photos: CliPositionalArg[list[Named]] = Field(min_length=1, description="photo files")
     model: str = Field(default="pretrained", description=f"{_MODELS}; the first three with --workspace")
-    workspace: str | None = Field(default=None, description="where versions, latest and champion are looked up")
+    workspace: Named | None = Field(default=None, description="where versions, latest and champion are looked up")
     device: Device = Field(default="auto", description=_DEVICE)
     faces: FaceMode = Field(default="detect", description="find faces, or take each picture as one face")
 
@@ -182,12 +194,12 @@ class EvaluateSettings(StageSettings):
     split: str | None = Field(
         default="test", description="value of the labels' or the table's column split; None: every labelled face"
     )
-    table: str | None = Field(
+    table: Named | None = Field(
         default=None,
         description=".csv or .parquet with true_age, true_gender and any model's age, age_low, age_high, female or "
         "gender, in the place of a workspace; further columns are groups",
     )
-    report: str | None = Field(
+    report: Named | None = Field(
         default=None, description="folder for the page and the figures; unset: evaluations/ in the workspace"
     )
     device: Device = Field(default="auto", description=_DEVICE)
@@ -241,8 +253,8 @@ class DoctorSettings(StageSettings):
 class ForgetSettings(StageSettings):
     """Delete photos, or a person's, from everything in the workspace, for good."""
 
-    photos: CliPositionalArg[list[str]] = Field(default=[], description="photo files, or the SHA-256 of photos")
-    subject: str | None = Field(default=None, description="a subject_id of the labels: each photo of that person")
+    photos: CliPositionalArg[list[Named]] = Field(default=[], description="photo files, or the SHA-256 of photos")
+    subject: Named | None = Field(default=None, description="a subject_id of the labels: each photo of that person")
     reason: str | None = Field(default=None, description="kept in the audit log, so it should name nobody")
     dry_run: bool = Field(default=False, description="say what would be deleted, and change nothing")
 
@@ -292,9 +304,9 @@ class HealthSettings(StageSettings):
 class DeploySettings(StageSettings):
     """Put the deployments, with their pools, limits and automations, on the Prefect server of PREFECT_API_URL."""
 
-    inbox: str = Field(default="./inbox", description="folder whose photos are scored each night, made when missing")
+    inbox: Named = Field(default="./inbox", description="folder whose photos are scored each night, made when missing")
     device: Literal["auto", "cpu", "gpu"] = Field(default="auto", description="what the pool `gpu` trains on")
-    deployments: str | None = Field(
+    deployments: Named | None = Field(
         default=None, description="file like prefect.yaml; unset: ./prefect.yaml, or else the one of Faceline"
     )
     notify: str | None = Field(
@@ -315,7 +327,7 @@ class UpSettings(DeploySettings):
     pools: list[Literal["default-cpu", "gpu"]] = Field(
         default=["default-cpu", "gpu"], description="work pools that get a worker on this machine"
     )
-    home: str | None = Field(
+    home: Named | None = Field(
         default=None, description="folder of Prefect's database, the password and logs; unset: WORKSPACE/service"
     )
 
@@ -323,4 +335,4 @@ class UpSettings(DeploySettings):
 class DemoSettings(Frozen):
     """The whole way on a few sample photos, on the CPU."""
 
-    folder: str = Field(default="./demo-workspace", description="made anew each time: photos, tables and models")
+    folder: Named = Field(default="./demo-workspace", description="made anew each time: photos, tables and models")

@@ -209,7 +209,7 @@ def open_workspace(url: str) -> Workspace:
     try:
         marker = root / MARKER
         if marker.exists():
-            layout = json.loads(marker.read_text())["layout"]
+            layout = _layout_of(marker)
             if layout != _LAYOUT_VERSION:
                 raise BadWorkspace(f"{root}: made by another version of Faceline (layout {layout})")
             _warn_of_readers(root)
@@ -219,10 +219,18 @@ def open_workspace(url: str) -> Workspace:
         root.mkdir(parents=True, exist_ok=True)
         if isinstance(root, Path):
             root.chmod(0o777 & ~_OWNER_ONLY)
-        marker.write_text(json.dumps({"layout": _LAYOUT_VERSION}))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        marker.write_text(json.dumps({"layout": _LAYOUT_VERSION}), encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise BadWorkspace(f"{root}: can't be opened as a workspace: {error}") from error
     return Workspace(root)
+
+
+def _layout_of(marker: UPath) -> int:
+    try:
+        return json.loads(marker.read_bytes())["layout"]
+    except (ValueError, KeyError, TypeError) as error:
+        whole = json.dumps({"layout": _LAYOUT_VERSION})
+        raise BadWorkspace(f"{marker}: damaged; if the tables beside it are whole, write {whole} into it") from error
 
 
 def existing_workspace(url: str) -> Workspace:
@@ -237,6 +245,7 @@ def existing_workspace(url: str) -> Workspace:
 
 
 def _root(url: str) -> UPath:
+    """Raises BadWorkspace for what can't be one."""
     try:
         root = UPath(url)
         misread = _MISREAD.search(str(root.expanduser().absolute())) if isinstance(root, Path) else None
@@ -244,6 +253,8 @@ def _root(url: str) -> UPath:
             raise BadWorkspace(f"{url}: Delta can't keep tables at a path with {misread[0]!r}; give another folder")
     except (ValueError, ImportError) as error:
         raise BadWorkspace(f"{url}: neither a folder nor an object store that can be reached: {error}") from error
+    if isinstance(root, Path) and os.path.isfile(root.expanduser()):
+        raise BadWorkspace(f"{url}: a file, and a workspace is a folder; give another one with --workspace")
     return cast(UPath, root.expanduser().absolute()) if isinstance(root, Path) else root
 
 

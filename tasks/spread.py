@@ -59,6 +59,16 @@ class _Call:
         return abs(time.time() - time.monotonic() - self.clock) > _CLOCK_DRIFT_S
 
 
+class _Pool(ProcessPool):
+    """pebble unlinks the pool's locks before it ends the workers: one that is just starting shows a traceback then."""
+
+    def _stop_pool(self) -> None:
+        if self._pool_manager_loop is not None:
+            self._pool_manager_loop.join()  # it starts workers
+        self._pool_manager.worker_manager.force_stop_workers()
+        super()._stop_pool()
+
+
 class Spread(Generic[Item, Answer]):
     """A pool of processes that each build one worker with `make_worker` and feed it items.
 
@@ -77,7 +87,7 @@ class Spread(Generic[Item, Answer]):
     ) -> None:
         self._timeout_s = timeout_s
         self._new_pool = partial(
-            ProcessPool,
+            _Pool,
             max_workers=workers or os.cpu_count() or 1,
             initializer=_start_worker,
             initargs=(make_worker, memory_mb * 2**20, os.getpid()),

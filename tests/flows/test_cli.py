@@ -1,6 +1,8 @@
 """The command line's contract: exit status, one JSON object last on stdout, everything else on stderr."""
 
 import json
+import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,6 +16,8 @@ import pytest
 from flows.cli import run
 from flows.verbs import Faceline
 from storage.workspace import existing_workspace, open_workspace
+
+NOT_UTF8 = os.fsdecode(b"caf\xe9")
 
 
 @pytest.fixture
@@ -48,12 +52,35 @@ def test_predict_prints_a_line_a_photo(folder: Path, model_file: Path, capsys: p
     assert (lines[0]["faces"][0]["rotation"], lines[0]["faces"][0]["too_small"]) == (0, False)
 
 
+def test_predict_gives_a_line_to_what_it_cannot_have(
+    folder: Path, model_file: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(folder / "nowhere"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    unreachable = "s3://bucket/a.jpg"
+    assert run(["predict", unreachable, str(folder), str(next(folder.iterdir())), "--model", str(model_file)]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()][:3]
+    assert [line["status"] for line in lines] == ["unreadable", "not_an_image", "ok"]
+    assert lines[0]["detail"].startswith("s3://bucket/a.jpg: Unable to locate credentials")
+    assert lines[1]["detail"] == "a folder; `faceline score` takes folders"
+
+
+def test_predict_writes_names_as_the_tables_do(folder: Path, model_file: Path, capsys: pytest.CaptureFixture) -> None:
+    names = [f"{NOT_UTF8} %FF.jpg", "Straße.jpg"]
+    run(["predict", *(f"{folder}/{name}" for name in names), "--model", str(model_file)])
+    printed = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["photo"] for line in printed[:2]] == [f"{folder}/caf%E9 %25FF.jpg", f"{folder}/Straße.jpg"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [
         (["score"], 2),
         (["score", "x", "--workers", "0"], 2),
         (["score", "x", "--no-such-option"], 2),
+        (["score", "x", "--runner", "dask"], 2),
+        (["evaluate", "--table", "x.csv"], 2),
         (["no-such-verb"], 2),
         (["models"], 2),
         (["extract", "no-such-folder"], 1),
@@ -80,6 +107,29 @@ def test_what_cannot_be_done_says_so_in_a_line(
     assert found == status
     assert "faceline" in message
     assert "Traceback" not in message
+    assert "Value error" not in message
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score", ""],
+        ["extract", ".", ""],
+        ["label", "", "--labels", "wiki"],
+        ["predict", ""],
+        ["forget", ""],
+        ["score", ".", "--workspace", ""],
+        ["predict", "photo.jpg", "--workspace="],
+        ["demo", "--folder", ""],
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(
+    arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(folder)
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.endswith(": empty: is a variable not set?\n")
+    assert [path.name for path in folder.iterdir()] == ["3999_1906-12-09_1984.jpg"]
 
 
 def test_a_table_that_labels_no_photo_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -108,6 +158,40 @@ def test_a_signal_during_the_imports_ends_a_command_in_a_line(
     running.send_signal(number)
     printed, said = running.communicate(timeout=60)
     assert (running.returncode, printed, said) == (status, '{"interrupted": true}\n', "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "streams", "status", "said"),
+    [
+        (["models", "show", "pretrained"], "| true", 141, ""),
+        (["models", "list"], "| true", 141, ""),
+        (["--help"], "| true", 141, ""),
+        (["models", "show", "pretrained"], "> /dev/full", 1, "faceline: what it prints could not be written"),
+        (["--help"], "> /dev/full", 1, "faceline: what it prints could not be written"),
+        (["models", "show", "pretrained"], "<&- >&-", 0, ""),
+        (["models", "show", "pretrained"], "<&- >&- 2>&-", 0, ""),
+        (["score", "nowhere"], ">&- 2>&-", 1, ""),
+        (["score"], "2> /dev/full", 2, ""),
+    ],
+)
+def test_an_output_that_takes_nothing_ends_a_command_quietly_or_in_a_line(
+    arguments: list[str], streams: str, status: int, said: str, tmp_path: Path
+) -> None:
+    open_workspace(str(tmp_path / "work"))
+    command = shlex.join([sys.executable, "-P", "-m", "flows.cli", *arguments])
+    environment = os.environ | {"FACELINE_WORKSPACE": str(tmp_path / "work")}
+    script = ["bash", "-c", f"{command} {streams}; exit ${{PIPESTATUS[0]}}"]
+    ended = subprocess.run(script, capture_output=True, text=True, check=False, env=environment)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (status, "", 1 if said else 0)
+    assert ended.stderr.startswith(said)
+
+
+def test_a_card_is_read_and_printed_whatever_the_locale() -> None:
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-P", "-m", "flows.cli", "models", "show", "pretrained"]
+    ended = subprocess.run(command, capture_output=True, check=False, env=environment)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"to 5.14" in ended.stdout
 
 
 @pytest.mark.parametrize("is_there", [True, False])
@@ -145,7 +229,9 @@ def test_the_workspace_may_come_from_the_environment(
     assert (tmp_path / "elsewhere" / "files").is_dir()
 
 
-@pytest.mark.parametrize("name", ["Holidays, 2020", "[old]", '"quoted"', "back\\slash", "line\nend", "true", " x "])
+@pytest.mark.parametrize(
+    "name", ["Holidays, 2020", "[old]", '"quoted"', "back\\slash", "line\nend", "true", " x ", NOT_UTF8]
+)
 def test_a_folder_may_have_any_name(name: str, folder: Path, tmp_path: Path) -> None:
     odd = folder.rename(tmp_path / name)
     assert run(["extract", str(odd), "--workspace", str(tmp_path / "work"), "--workers", "1"]) == 0

@@ -151,6 +151,13 @@ def test_an_empty_workspace_is_reported_as_such(tmp_path: Path, capsys: pytest.C
     assert "no labelled face to train on" in Path(last["page"]).read_text()
 
 
+def test_a_workspace_that_takes_no_report_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    workspace = open_workspace(str(tmp_path / "empty"))
+    (workspace.local_root() / "data_reports").touch()
+    assert run(["data", "--workspace", str(workspace.root), "--no-check-labels"]) == 1
+    assert f"faceline: {workspace.root}/data_reports/data-" in capsys.readouterr().err
+
+
 def test_without_the_model_the_rest_is_reported(workspace: Workspace, capsys: pytest.CaptureFixture) -> None:
     run(["data", "--workspace", str(workspace.root), "--no-check-labels"])
     last = json.loads(capsys.readouterr().out.strip().splitlines()[-1])

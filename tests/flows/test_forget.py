@@ -3,11 +3,13 @@
 import gc
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -233,6 +235,24 @@ def test_compaction_says_what_became_of_each_table(extracted: Path, capsys: pyte
 def test_doctor_finds_no_damage_where_there_is_none(extracted: Path, capsys: pytest.CaptureFixture) -> None:
     status, found, _ = faceline("doctor", "--verify", "--workspace", extracted, capsys=capsys)
     assert (status, found["damaged"]) == (0, 0)
+
+
+def test_doctor_compares_a_workspace_that_can_only_be_read(extracted: Path, capsys: pytest.CaptureFixture) -> None:
+    with tempfile.TemporaryDirectory(prefix="faceline-test-") as open_to_all:
+        work = shutil.copytree(extracted, Path(open_to_all) / "work")
+        for path in [Path(open_to_all), work, *work.rglob("*")]:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        as_root = os.geteuid() == 0
+        try:
+            if as_root:
+                os.seteuid(65534)
+            verified = faceline("doctor", "--verify", "--workspace", work, capsys=capsys)
+            repaired = faceline("doctor", "--repair", "--workspace", work, capsys=capsys)
+        finally:
+            if as_root:
+                os.seteuid(0)
+    assert (verified[0], verified[1]["damaged"]) == (0, 0)
+    assert (repaired[0], "can't be written to" in repaired[2]) == (1, True)
 
 
 @pytest.mark.slow

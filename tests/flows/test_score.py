@@ -67,6 +67,14 @@ def _chunk(name: bytes, content: bytes) -> bytes:
     return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
 
 
+def test_folders_without_a_file_are_warned_of(
+    tmp_path: Path, model_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "unmounted").mkdir()
+    assert score(tmp_path / "unmounted", tmp_path / "work", model_file)["files"] == 0
+    assert f"{tmp_path}/unmounted: no file to score" in caplog.text
+
+
 def test_every_file_met_ends_in_one_status(photos: Path, tmp_path: Path, model_file: Path) -> None:
     score(photos, tmp_path / "work", model_file)
     found = dict(table(tmp_path / "work", "files").select("path", "status").iter_rows())

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from storage import registry
-from storage.registry import UnknownModel, Version, champion, find, model_content, promote, register, versions
-from storage.workspace import Workspace, open_workspace
+from storage.registry import SHIPPED, UnknownModel, Version, champion, find, model_content, promote, register, versions
+from storage.workspace import BadWorkspace, Workspace, open_workspace
 
 
 @pytest.fixture
@@ -61,6 +61,22 @@ def test_promoting_makes_a_champion(workspace: Workspace, second: Version) -> No
     promote(workspace, second.name, "better by half a year")
     assert champion(workspace) == second
     assert find(workspace, "champion") == second
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_model_may_be_promoted_before_any_other_is_registered(workspace: Workspace, name: str) -> None:
+    promote(workspace, name, "as it is")
+    assert champion(workspace) == find(workspace, name)
+    assert [line["promoted"] for line in log_of(workspace)] == [name]
+    assert versions(workspace) == []
+
+
+def test_a_workspace_that_cannot_be_written_to_takes_no_champion(workspace: Workspace, first: Version) -> None:
+    (workspace.local_root() / ".promoting").unlink()
+    (workspace.local_root() / ".promoting").mkdir()
+    with pytest.raises(BadWorkspace, match="can't be written to"):
+        promote(workspace, "pretrained", "as it is")
+    assert champion(workspace) == first
 
 
 def test_the_latest_is_the_one_registered_last(workspace: Workspace, first: Version, second: Version) -> None:

@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -148,10 +148,11 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["holiday.jpg"]
 
 
-def test_a_file_is_no_workspace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opened", [open_workspace, existing_workspace])
+def test_a_file_is_no_workspace(tmp_path: Path, opened: Callable[[str], Workspace]) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BadWorkspace, match="can't be opened"):
-        open_workspace(str(tmp_path / "file"))
+    with pytest.raises(BadWorkspace, match="file: a file, and a workspace is a folder"):
+        opened(str(tmp_path / "file"))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "3", "no json", '{"layout": 99}'])
@@ -159,6 +160,15 @@ def test_a_marker_of_another_layout_is_refused(tmp_path: Path, content: str) -> 
     (tmp_path / MARKER).write_text(content)
     with pytest.raises(BadWorkspace, match=re.escape(str(tmp_path))):
         open_workspace(str(tmp_path))
+
+
+def test_a_damaged_marker_can_be_mended_as_its_message_says(workspace: Workspace) -> None:
+    marker = workspace.local_root() / MARKER
+    marker.write_bytes(marker.read_bytes()[:3])
+    with pytest.raises(BadWorkspace, match=re.escape(f"{marker}: damaged")) as refused:
+        open_workspace(str(workspace.root))
+    marker.write_text(re.findall(r"write (.+) into it", str(refused.value))[0])
+    open_workspace(str(workspace.root))
 
 
 def test_a_kind_of_address_that_nobody_knows_is_refused() -> None:

@@ -228,3 +228,27 @@ def test_a_parent_that_is_killed_leaves_no_worker() -> None:
     parent.wait()
     parent.stdout.close()
     wait_for(lambda: not any(map(is_alive, workers)))
+
+
+LEFT_EARLY = """
+import time
+from pebble.pool.process import WorkerManager
+from tasks.spread import Spread
+from tests.tasks.workers import obedient
+
+close = WorkerManager.close_channels
+
+def close_slowly(manager):
+    close(manager)
+    time.sleep(0.5)  # as long as a busy machine may take from here to the end of the last worker
+
+WorkerManager.close_channels = close_slowly
+with Spread(obedient, workers=2, timeout_s=30, memory_mb=2048) as pool:
+    pool._call(("sleep", 0))
+"""
+
+
+def test_a_worker_that_is_still_starting_when_its_pool_is_left_says_nothing() -> None:
+    command = [sys.executable, "-c", LEFT_EARLY]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
