@@ -67,15 +67,19 @@ def label_reader(labels: str) -> LabelReader:
 def wiki_label(name: str) -> Label | None:
     """`3999_1924-11-20_2010.jpg`: id, date of birth, year of the photo; also IMDB-WIKI's `nm0000001_rm123_...`.
     A month or day of 00 is unknown; its middle is taken. As IMDB-WIKI's authors do, the photo is taken to be of the
-    middle of its year (Rothe et al., 2015). None where the name isn't of this form."""
+    middle of its year (Rothe et al., 2015); in the year of birth, of the middle between birth and the year's end, as
+    nobody is photographed before. None where the name isn't of this form."""
     match = _WIKI_NAME.match(_stem(name))
     if match is None:
         return None
-    subject, taken = match["id"], date(max(1, int(match["taken"])), 7, 1)
+    subject, year_taken = match["id"], max(1, int(match["taken"]))
     try:
         born = _middle_date(int(match["year"]), int(match["month"]), int(match["day"]))
     except ValueError:
         return Label(subject, problem=f"{name}: its date of birth doesn't exist")
+    taken = date(year_taken, 7, 1)
+    if born.year == year_taken:
+        taken = born + (date(year_taken, 12, 31) - born) / 2
     return _checked(Label(subject, age=(taken - born).days / _DAYS_A_YEAR), name)
 
 
@@ -149,9 +153,11 @@ def why_none_is_labelled(workspace: Workspace, sources: list[str], reader: Label
 
 
 def _met(workspace: Workspace, sources: list[str]) -> pl.DataFrame:
-    """Path and content of what was read in those sources."""
+    """Path and content of what was read in those sources: of each file the content that was read there last, as a
+    photo that was replaced is not what the label now says."""
     met = workspace.scan("files").filter(pl.col("source").is_in(sources), pl.col("file_hash").is_not_null())
-    return met.select("path", "file_hash").unique().sort("path").collect()
+    newest = met.group_by("source", "path").agg(pl.col("file_hash").sort_by("seen_at").last())
+    return newest.select("path", "file_hash").unique().sort("path", "file_hash").collect()
 
 
 def _said(row: dict) -> tuple:

@@ -15,7 +15,7 @@ from storage.refusal import Refusal
 from storage.workspace import Workspace
 from tasks.folder import escape
 
-_HASH = re.compile(r"[0-9a-f]{64}")
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class Unknown(Refusal):
@@ -40,7 +40,7 @@ def named(workspace: Workspace, photos: Sequence[str], subject: str | None) -> N
     """All that is meant by those photos and that subject. Raises Unknown, for the first that nobody knows."""
     meant = Named() if subject is None else _of_subject(workspace, subject)
     for photo in photos:
-        meant |= _of_hash(workspace, photo) if _HASH.fullmatch(photo) else _of_path(workspace, photo)
+        meant |= _of_hash(workspace, photo.lower()) if _HASH.fullmatch(photo) else _of_path(workspace, photo)
     return meant
 
 

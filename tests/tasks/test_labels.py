@@ -38,7 +38,10 @@ def known(tmp_path: Path, content: str, path: str = "a.jpg") -> Label:
         ("nm0000001_rm124825600_1899-5-10_1968.jpg", "0000001", 69.14),
         ("12_1950-00-00_1990.jpg", "12", 40.0),
         ("12_1950-03-00_1990.jpg", "12", 40.3),
-        ("12_1950-07-01_1950.png", "12", 0.0),
+        ("6_2010-11-20_2010.jpg", "6", 0.055),
+        ("6_2010-01-01_2010.jpg", "6", 0.5),
+        ("6_2010-12-31_2010.jpg", "6", 0.0),
+        ("12_1950-00-00_1950.jpg", "12", 0.25),
         ("12_1900-07-01_2015.jpg", "12", 115.0),
     ],
 )
@@ -311,6 +314,20 @@ def test_labels_of_another_source_stay(tmp_path: Path, workspace: Workspace) -> 
     label_folders(workspace, ["/photos"], label_reader("utkface"))
     label_folders(workspace, ["/photos"], label_reader(table(tmp_path, "path,age\n26_1_0_2.jpg,50\n")))
     assert sorted(workspace.scan("labels").collect()["label_source"]) == ["table:labels.csv", "utkface"]
+
+
+def test_a_photo_that_was_replaced_keeps_its_label_and_the_new_one_gets_that_of_the_table(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    met(workspace, "a.jpg")
+    label_folders(workspace, ["/photos"], label_reader(table(tmp_path, "path,age\na.jpg,30\n")))
+    workspace.append("files", files(file_row("a.jpg", file_hash=content_hash("another picture"), mtime_ns=2)))
+    counts = label_folders(workspace, ["/photos"], label_reader(table(tmp_path, "path,age\na.jpg,70\n")))
+    assert stored(workspace) == {
+        content_hash("a.jpg"): (30.0, None, "ok"),
+        content_hash("another picture"): (70.0, None, "ok"),
+    }
+    assert (counts["labels"], counts["photos_without_label"]) == (1, 0)
 
 
 def test_photos_of_other_folders_get_no_label(workspace: Workspace) -> None:

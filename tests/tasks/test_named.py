@@ -1,6 +1,7 @@
 """Photos and people are found by what a person calls them."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,9 +85,10 @@ def test_a_photo_that_was_never_met_is_meant_by_its_file(workspace: Workspace, p
     assert named(workspace, [path], None) == Named(frozenset({sha256_of(Path(path))}))
 
 
-def test_a_photo_is_found_by_its_hash(workspace: Workspace) -> None:
+@pytest.mark.parametrize("written", [str.lower, str.upper])
+def test_a_photo_is_found_by_its_hash(workspace: Workspace, written: Callable[[str], str]) -> None:
     workspace.append("faces", faces(face_row("a.jpg")))
-    assert named(workspace, [content_hash("a.jpg")], None) == Named(frozenset({content_hash("a.jpg")}))
+    assert named(workspace, [written(content_hash("a.jpg"))], None) == Named(frozenset({content_hash("a.jpg")}))
 
 
 def test_what_is_forgotten_already_can_be_named_again(workspace: Workspace) -> None:
