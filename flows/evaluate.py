@@ -19,7 +19,7 @@ from tasks.bootstrap import RESAMPLES
 from tasks.dataset import Dataset, NothingToLearn, gather, plain_crops
 from tasks.evaluate import as_metrics, measure
 from tasks.evaluation_page import evaluation_page
-from tasks.judged import Judged, judge, judge_table, read_table
+from tasks.judged import Judged, judge, judge_table, read_answers
 
 logger = logging.getLogger(__name__)
 _FACES_A_STEP = 512
@@ -48,7 +48,7 @@ def evaluate_model(settings: EvaluateSettings) -> dict:
 
 
 def _evaluate_table(path: Path, settings: EvaluateSettings) -> dict:
-    frame = read_table(path)
+    frame = read_answers(path)
     split = settings.split if "split" in frame.columns else None
     assert settings.report is not None, "EvaluateSettings refuses a table without it"
     return _written(UPath(settings.report), {"model": path.stem, "split": split}, judge_table(frame, split, path))

@@ -9,21 +9,18 @@ import numpy as np
 import polars as pl
 
 from models.contract import AGE_OUTPUTS, GENDER_OUTPUT, Answers
-from storage.refusal import Refusal
 from storage.values import LONGEST_LIFE_YEARS
 from tasks.dataset import Truth, people_of
 from tasks.labels import GENDER_WORDS
+from tasks.table import BadTable, read_table, without_unknown
 
 logger = logging.getLogger(__name__)
 MOST_VALUES = 50  # a column of more values is an identifier, not a group
 _NO_GROUPS = ("split", "subject_id", "path", "file_hash", "face_index")
 _PROBABILITY = {"female": 1.0, "uncertain": 0.5, "male": 0.0}  # of a gender that's only named
 _ANSWERS = (*AGE_OUTPUTS, GENDER_OUTPUT)
+_COLUMNS = ("true_age", "true_gender", "gender", *_ANSWERS, "subject_id", "split")
 _LIMITS = dict.fromkeys(AGE_OUTPUTS, (-1000, 1000)) | {"true_age": (0, LONGEST_LIFE_YEARS), GENDER_OUTPUT: (0, 1)}
-
-
-class BadTable(Refusal):
-    """A table of predictions that can't be measured: missing, unreadable, without what it needs, or nonsense in it."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +61,16 @@ def judge(truth: Truth, answers: Answers, labels: list[dict[str, str]]) -> Judge
     return Judged(truth, answers, _only_groups(pl.DataFrame(height=len(labels)).with_columns(columns)))
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """A .csv (all columns as text) or .parquet file. Raises BadTable."""
-    try:
-        return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-    except FileNotFoundError as error:
-        raise BadTable(f"{path}: there is no such table") from error
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise BadTable(f"{path}: can't be read as a table: {error}") from error
+def read_answers(path: Path) -> pl.DataFrame:
+    """A .csv or .parquet file, all columns as text, without its empty rows. Raises BadTable."""
+    frame = without_unknown(read_table(path, _COLUMNS), _COLUMNS)
+    return frame.filter(pl.any_horizontal(pl.all().is_not_null()))
 
 
 def judge_table(frame: pl.DataFrame, split: str | None, path: Path) -> Judged:
-    """A table with true_age and age (and age_low, age_high), true_gender and female (a probability) or gender (a
-    word), and further columns to evaluate by. Only its rows of that `split` count; None: all. Where it has a
-    subject_id, faces of one person count as such. Raises BadTable."""
+    """A table of `read_answers` with true_age and age (and age_low, age_high), true_gender and female (a probability)
+    or gender (a word), and further columns to evaluate by. Only its rows of that `split` count; None: all. Where it
+    has a subject_id, faces of one person count as such. Bounds without an age say nothing. Raises BadTable."""
     frame = _of_split(frame, split, path)
     numbers = {name: _numbers(frame, name, path) for name in ("true_age", *_ANSWERS) if name in frame.columns}
     unknown = np.full(len(frame), np.nan)
@@ -94,19 +87,20 @@ def judge_table(frame: pl.DataFrame, split: str | None, path: Path) -> Judged:
     _warn_of_silence(true_age, age, "age")
     _warn_of_silence(true_female, unknown if female is None else female, "gender")
     people = people_of(frame["subject_id"]) if "subject_id" in frame.columns else None
-    answers = Answers(age, *(numbers.get(name, unknown) for name in AGE_OUTPUTS[1:]), female=female)
+    low, high = (np.where(np.isnan(age), np.nan, numbers.get(name, unknown)) for name in AGE_OUTPUTS[1:])
+    _refuse(frame, "age_low", pl.Series(low > high), "is above age_high", path)
+    answers = Answers(age, low, high, female=female)
     groups = frame.drop("true_age", "true_gender", "gender", *_ANSWERS, strict=False)
     return Judged(Truth(true_age, true_female, people), answers, _only_groups(groups))
 
 
 def _only_groups(columns: pl.DataFrame) -> pl.DataFrame:
-    """Those that name groups, as words; the others are named in the log."""
+    """Those that name groups; the others are named in the log."""
     columns = columns.drop(_NO_GROUPS, strict=False)
-    columns = columns.drop([name for name, type_ in columns.schema.items() if type_.is_nested() or type_ == pl.Binary])
     many = [name for name in columns.columns if columns[name].n_unique() > MOST_VALUES]
     if many:
         logger.warning("not measured by %s: more than %d different values", ", ".join(many), MOST_VALUES)
-    return columns.drop(many).with_columns(pl.all().cast(pl.String))
+    return columns.drop(many)
 
 
 def _of_split(frame: pl.DataFrame, split: str | None, path: Path) -> pl.DataFrame:
@@ -131,7 +125,7 @@ def _numbers(frame: pl.DataFrame, name: str, path: Path) -> np.ndarray:
 def _genders(frame: pl.DataFrame, name: str, path: Path) -> np.ndarray:
     """1 for female, 0 for male, NaN where nothing is said; of an answer 0.5 for uncertain, which a truth can't be."""
     words = GENDER_WORDS | ({} if name == "true_gender" else {"uncertain": "uncertain"})
-    lower = frame[name].cast(pl.String).str.strip_chars().str.to_lowercase()
+    lower = frame[name].str.to_lowercase()
     meant = lower.replace_strict(words, default=None, return_dtype=pl.String)
     _refuse(frame, name, lower.is_not_null() & meant.is_null(), f"is none of {', '.join(words)}", path)
     return meant.replace_strict(_PROBABILITY, return_dtype=pl.Float64).fill_null(float("nan")).to_numpy()

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from storage.refusal import Refusal
 from storage.values import LONGEST_LIFE_YEARS, LabelStatus
 from storage.workspace import Workspace, now, rows_of
 from tasks.folder import escape
+from tasks.table import BadTable, read_table, without_unknown
 
 logger = logging.getLogger(__name__)
 _DAYS_A_YEAR = 365.2425
@@ -27,6 +27,7 @@ _UTKFACE_NAME = re.compile(r"^(?P<age>\d{1,3})_(?P<gender>[01])_(?P<race>[0-4])_
 _UTKFACE_RACES = ("White", "Black", "Asian", "Indian", "Others")
 _NAMES = {"wiki": "3999_1924-11-20_2010.jpg", "utkface": "26_1_0_20170117.jpg"}  # for a message
 _PATH_COLUMNS = ("path", "file")
+_COLUMNS = (*_PATH_COLUMNS, "age", "gender", "subject_id", "split")
 GENDER_WORDS = {"female": "female", "f": "female", "woman": "female", "male": "male", "m": "male", "man": "male"}
 
 
@@ -201,45 +202,37 @@ def _checked(label: Label, name: str) -> Label:
 
 def _read_table(path: Path) -> dict[str, Label]:
     try:
-        frame = _read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-        frame = frame.with_columns(pl.all().cast(pl.String))
-    except FileNotFoundError as error:
-        raise BadLabels(f"{path}: there is no such label table (or give wiki, or utkface)") from error
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError, ValueError) as error:
-        raise BadLabels(f"{path}: can't be read as a table: {error}") from error
+        frame = read_table(path, _COLUMNS)
+    except BadTable as error:
+        raise BadLabels(f"{error}" if path.suffix else f"{error} (or give wiki, or utkface)") from error
     key = next((column for column in _PATH_COLUMNS if column in frame.columns), None)
     if key is None or not {"age", "gender", "subject_id"} & set(frame.columns):
         raise BadLabels(
             f"{path}: needs a column path (or file) and at least one of age, gender, subject_id; it has: "
             + ", ".join(frame.columns)
         )
+    frame = without_unknown(frame, ("subject_id", "age", "gender", "split"))
     labels: dict[str, Label] = {}
-    for row in frame.iter_rows(named=True):
+    for number, row in enumerate(frame.iter_rows(named=True), start=1):
         name = row.pop(key)
+        if name is None and any(row.values()):
+            raise BadLabels(f"{path}: row {number} has no {key}")
         if name is None:
-            raise BadLabels(f"{path}: a row has no {key}")
+            continue
         label, escaped = _table_label(name, row), escape(name.encode())
         repeated = escaped in labels and labels[escaped] != label
         labels[escaped] = Label(problem=f"{name}: two rows of {path.name} differ") if repeated else label
     return labels
 
 
-def _read_parquet(path: Path) -> pl.DataFrame:
-    """By pyarrow: on a damaged file, Polars panics, which isn't an Exception; as it does on names and texts that aren't
-    UTF-8, which raise here."""
-    table = pq.ParquetFile(path).read()
-    table.validate(full=True)
-    return pl.DataFrame(table.rename_columns(table.column_names))
-
-
 def _table_label(name: str, row: dict[str, str | None]) -> Label:
-    subject, age_text, gender_text = (row.pop(column, None) or None for column in ("subject_id", "age", "gender"))
+    subject, age_text, gender_text = (row.pop(column, None) for column in ("subject_id", "age", "gender"))
     groups = {column: value for column, value in row.items() if value is not None}
-    gender = GENDER_WORDS.get(gender_text.strip().lower()) if gender_text else None
+    gender = GENDER_WORDS.get(gender_text.lower()) if gender_text else None
     if gender_text and gender is None:
         return Label(subject, groups=groups, problem=f"{name}: gender `{gender_text}` is neither female nor male")
     try:
-        age = float(age_text) if age_text else None
+        age = float(age_text.replace("_", "?")) if age_text else None  # Python reads 1_0 as ten
     except ValueError:
         return Label(subject, None, gender, groups, f"{name}: age `{age_text}` is not a number")
     return _checked(Label(subject, age, gender, groups), name)

@@ -45,7 +45,8 @@ def named(workspace: Workspace, photos: Sequence[str], subject: str | None) -> N
 
 
 def _of_subject(workspace: Workspace, subject: str) -> Named:
-    labels = workspace.scan("labels").filter(pl.col("subject_id") == subject).select("file_hash").collect()
+    named_so = pl.col("subject_id").str.strip_chars() == subject.strip()
+    labels = workspace.scan("labels").filter(named_so).select("file_hash").collect()
     if labels.is_empty():
         raise Unknown(f"{workspace.root}: no label names the subject {subject}")
     return Named(frozenset(labels["file_hash"]))

@@ -2,13 +2,15 @@
 
 import logging
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
 import pytest
 
 from tasks.evaluate import measure
-from tasks.judged import BadTable, Judged, judge, judge_table, read_table
+from tasks.judged import Judged, judge, judge_table, read_answers
+from tasks.table import BadTable
 from tests.judged import known_model
 
 ROWS = {
@@ -23,7 +25,8 @@ ROWS = {
 
 
 def read(frame: pl.DataFrame, split: str | None = None) -> Judged:
-    return judge_table(frame, split, Path("answers.csv"))
+    with TemporaryDirectory() as folder:
+        return judge_table(read_answers(written(Path(folder) / "answers.parquet", frame)), split, Path("answers.csv"))
 
 
 def numbers(values: np.ndarray) -> list[float | None]:
@@ -37,7 +40,7 @@ def written(path: Path, frame: pl.DataFrame) -> Path:
 
 @pytest.mark.parametrize("name", ["answers.csv", "answers.parquet"])
 def test_a_table_is_read_with_nothing_lost(name: str, tmp_path: Path) -> None:
-    faces = read(read_table(written(tmp_path / name, pl.DataFrame(ROWS))))
+    faces = judge_table(read_answers(written(tmp_path / name, pl.DataFrame(ROWS))), None, tmp_path / name)
     assert numbers(faces.truth.age) == [30, 40, None]
     assert numbers(faces.truth.female) == [1, 0, None]
     assert numbers(faces.answers.age_high) == [39, 39.5, 25]
@@ -62,8 +65,26 @@ def test_only_rows_of_the_split_count() -> None:
         read(frame, "val")
 
 
+def test_a_split_may_be_a_number_and_a_column_of_lists_is_left_out() -> None:
+    frame = pl.DataFrame(ROWS | {"split": [1, 2, 1]})
+    assert len(read(frame, "1")) == 2
+    assert len(read(frame.with_columns(box=pl.lit([1, 2])))) == 3
+    with pytest.raises(BadTable, match="split"):
+        read(frame.with_columns(split=pl.lit([1, 2])), "1")
+
+
+def test_an_empty_row_is_no_face(tmp_path: Path) -> None:
+    (tmp_path / "answers.csv").write_text("true_age,age\n30,31\n\n,\n40,NA\n")
+    assert numbers(judge_table(read_answers(tmp_path / "answers.csv"), None, tmp_path).answers.age) == [31, None]
+
+
+def test_bounds_without_an_age_say_nothing() -> None:
+    answers = read(pl.DataFrame(ROWS | {"age": [32.0, None, 20.0]})).answers
+    assert (numbers(answers.age_low), numbers(answers.age_high)) == ([25, None, 15], [39, None, 25])
+
+
 def test_photos_of_one_subject_are_of_one_person() -> None:
-    people = read(pl.DataFrame(ROWS | {"subject_id": ["7", None, "7"]})).people()
+    people = read(pl.DataFrame(ROWS | {"subject_id": ["7", None, " 7"]})).people()
     assert people[0] == people[2] != people[1]
     assert len(set(read(pl.DataFrame(ROWS)).people())) == 3
 
@@ -90,10 +111,11 @@ def test_faces_without_an_answer_are_counted_in_the_log(caplog: pytest.LogCaptur
     ("changed", "message"),
     [
         ({"true_age": ["30", "old", None]}, "true_age `old` .*row 2"),
-        ({"true_age": [30.0, 130.0, None]}, "true_age `130.0`.*0 to 116.*row 2"),
+        ({"true_age": [30.0, 130.0, None]}, "true_age `130`.*0 to 116.*row 2"),
         ({"age": [30.0, float("inf"), 3.0]}, "age `inf`"),
-        ({"female": [0.5, 90.0, 0.1]}, "female `90.0`.*0 to 1.*row 2"),
+        ({"female": [0.5, 90.0, 0.1]}, "female `90`.*0 to 1.*row 2"),
         ({"true_gender": ["female", "uncertain", None]}, "true_gender `uncertain`.*row 2"),
+        ({"age_low": [25.0, 45.0, 15.0]}, "age_low `45` is above age_high.*row 2"),
         ({"gender": ["female", "?", None]}, r"gender `\?`.*row 2"),
     ],
 )
@@ -115,7 +137,7 @@ def test_a_table_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None
     (tmp_path / "broken.parquet").write_bytes(b"no parquet")
     (tmp_path / "empty.csv").write_bytes(b"")
     with pytest.raises(BadTable, match=name):
-        read(read_table(tmp_path / name))
+        read_answers(tmp_path / name)
 
 
 def test_a_table_gives_the_figures_of_the_run_that_it_was_written_from() -> None:

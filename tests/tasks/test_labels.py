@@ -133,13 +133,26 @@ def test_a_table_can_be_parquet(tmp_path: Path) -> None:
     ]
 
 
-def test_a_parquet_column_that_is_no_text_or_number_does_not_end_in_a_traceback(tmp_path: Path) -> None:
-    frame = pl.DataFrame(
-        {"path": ["a.jpg"], "age": [26], "box": [[1, 2, 3, 4]], "raw": [b"\xff"], "struct": [{"a": 1}]}
-    )
-    frame.write_parquet(tmp_path / "labels.parquet")
-    with pytest.raises(BadLabels, match=r"labels\.parquet"):
-        label_reader(str(tmp_path / "labels.parquet"))
+@pytest.mark.parametrize("blank", ["", "NA", "n/a", "None", "unknown", "nan", "null", "-", " "])
+def test_a_cell_that_is_not_known_says_nothing_and_leaves_the_others_alone(tmp_path: Path, blank: str) -> None:
+    rows = f"path,age,gender,subject_id\na.jpg,{blank},female,anna\nb.jpg,26,{blank},ben\nc.jpg,26,male,{blank}\n"
+    reader = label_reader(table(tmp_path, rows))
+    assert [reader.label_of(name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [
+        Label("anna", None, "female"),
+        Label("ben", 26),
+        Label(None, 26, "male"),
+    ]
+
+
+def test_a_subject_is_one_person_however_it_is_typed(tmp_path: Path) -> None:
+    pl.DataFrame({"path": ["a.jpg", "b.jpg"], "subject_id": [3999.0, None]}).write_parquet(tmp_path / "labels.pq")
+    typed = ["path,subject_id\na.jpg, 3999\n", "path,subject_id\na.jpg,3999.0\nb.jpg,\n"]
+    labels = [known(tmp_path, rows) for rows in typed] + [label_reader(str(tmp_path / "labels.pq")).label_of("a.jpg")]
+    assert labels == [Label("3999")] * 3
+
+
+def test_empty_rows_are_none(tmp_path: Path) -> None:
+    assert label_reader(table(tmp_path, "path,age\n\n,\na.jpg,26\n,\n\n")).known_paths == {"a.jpg"}
 
 
 def test_empty_cells_say_nothing(tmp_path: Path) -> None:
@@ -157,10 +170,10 @@ def test_genders_are_understood(tmp_path: Path, written: str, meant: str) -> Non
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ("a.jpg,26,unknown", "neither female nor male"),
+        ("a.jpg,26,woman?", "neither female nor male"),
         ("a.jpg,26,0", "neither female nor male"),
         ("a.jpg,twenty,female", "`twenty` is not a number"),
-        ("a.jpg,NaN,female", "outside 0 to 116"),
+        ("a.jpg,1_0,female", "`1_0` is not a number"),
         ("a.jpg,inf,female", "outside 0 to 116"),
         ("a.jpg,-1,female", "outside 0 to 116"),
         ("a.jpg,116.5,female", "outside 0 to 116"),
@@ -189,7 +202,7 @@ def test_two_equal_rows_are_one(tmp_path: Path) -> None:
     [
         ("name,age\na.jpg,26\n", "needs a column path"),
         ("path,years\na.jpg,26\n", "at least one of age"),
-        ("path,age\n,26\n", "has no path"),
+        ("path,age\na.jpg,26\n\n,26\n", "row 3 has no path"),
         ("", "can't be read"),
         ("path,age\na.jpg,26,too,many\n", "can't be read"),
     ],

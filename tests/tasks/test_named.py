@@ -102,6 +102,11 @@ def test_a_subject_means_each_of_its_photos(workspace: Workspace) -> None:
     assert named(workspace, [], "anna").contents == {content_hash("a.jpg"), content_hash("b.jpg")}
 
 
+def test_blanks_around_a_subject_make_nobody_else_of_it(workspace: Workspace) -> None:
+    workspace.append("labels", labels(label_row("a.jpg", subject_id=" 7"), label_row("b.jpg", subject_id="7")))
+    assert named(workspace, [], "7 ").contents == {content_hash("a.jpg"), content_hash("b.jpg")}
+
+
 def test_photos_and_a_subject_add_up(workspace: Workspace) -> None:
     workspace.append("labels", labels(label_row("a.jpg", subject_id="anna"), label_row("c.jpg", subject_id="ben")))
     found = named(workspace, [content_hash("c.jpg")], "anna")
