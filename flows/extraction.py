@@ -2,6 +2,7 @@
 
 flows/extract.py is its Prefect flow: Prefect takes a second to import, for which the command line need not wait."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +27,7 @@ from tasks.labels import label_folders, label_reader
 from tasks.outpost import Job, Scoring, read_there, supplied
 from tasks.read import finding_of, photo_workers
 
+logger = logging.getLogger(__name__)
 ReadFiles = Callable[[list[Found]], ReadChunk]
 
 
@@ -63,9 +65,12 @@ def list_folders(folders: list[str], workspace: Workspace) -> list[Found]:
     root = str(workspace.root)
     found: dict[bytes, Found] = {}
     for folder in folders:
-        for file in (
+        files = list(
             Bucket().list(folder, leave_out=root) if is_in_bucket(folder) else list_files(folder, leave_out=root)
-        ):
+        )
+        if not files:
+            logger.warning("%s: no file is there; is it the right folder, its disk mounted?", folder)
+        for file in files:
             before = found.setdefault(file.full_path(), file)
             if len(file.source) < len(before.source):
                 found[file.full_path()] = file

@@ -2,7 +2,6 @@
 
 flows/score.py is the Prefect flow of it."""
 
-import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -27,7 +26,6 @@ from storage.workspace import Workspace
 from tasks.outpost import Scoring, rescore_there
 from tasks.score import in_batches, score_faces, score_stored_faces, unscored
 
-logger = logging.getLogger(__name__)
 _FACES_A_STEP = 2048  # 10 to 30 s of VGG16 on two cores, about 12 MB of crops
 
 
@@ -47,10 +45,6 @@ def score_folders(settings: ScoreSettings, crew: Crew) -> dict:
     with workspace.only_writer():
         extraction = new_extraction(settings, workspace, model.about.margin, model.about.crop_side)
         listed = list_folders(settings.folders, workspace)
-        if not listed:
-            logger.warning(
-                "%s: no file to score; is it the right folder, its disk mounted?", ", ".join(settings.folders)
-            )
         sources = sorted({found.source for found in listed})
         keep_crops = settings.keep_crops
         with job_of(crew, settings, extraction, scoring, keep_crops=keep_crops) as job:

@@ -72,7 +72,7 @@ def test_folders_without_a_file_are_warned_of(
 ) -> None:
     (tmp_path / "unmounted").mkdir()
     assert score(tmp_path / "unmounted", tmp_path / "work", model_file)["files"] == 0
-    assert f"{tmp_path}/unmounted: no file to score" in caplog.text
+    assert f"{tmp_path}/unmounted: no file is there" in caplog.text
 
 
 def test_every_file_met_ends_in_one_status(photos: Path, tmp_path: Path, model_file: Path) -> None:
