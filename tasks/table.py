@@ -1,7 +1,7 @@
 """Tables that people bring, as CSV or Parquet: read as text, from exactly the file that was named.
 
-CSV is read by Python, not by Polars: its messages can name the line, and what to save the table as. That takes a second
-for half a million rows."""
+CSV is read by Python, not by Polars: its messages can name the line, and what to save the table as. That takes two
+seconds for half a million rows."""
 
 import codecs
 import csv
