@@ -4,6 +4,7 @@ photos need no pyarrow."""
 from enum import StrEnum
 
 LONGEST_LIFE_YEARS = 116
+SIDES = ("train", "val", "test")  # of a split
 SMALLEST_JUDGED_SIDE = 48  # pixels of a face's longer side: below, the shipped model's card has it over a tenth worse
 
 

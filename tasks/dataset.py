@@ -10,13 +10,12 @@ import polars as pl
 
 from storage.refusal import Refusal
 from storage.reviews import Reviews, reviews_of
-from storage.values import FileStatus, LabelStatus
+from storage.values import SIDES, FileStatus, LabelStatus
 from storage.workspace import Workspace
 from tasks.crop import decode_crops, encode_crop
 from tasks.split import draw_sides, groups_of
 
 logger = logging.getLogger(__name__)
-SIDES = ("train", "val", "test")
 FEW_TO_TRAIN_ON = 200  # with fewer, a model seldom beats the one that ships
 AUGMENTATION = "2"  # raise it when `augment` changes what it gives
 _FACE_COLUMNS = ["file_hash", "face_index", "fingerprint", "width", "height", "crop_hash"]

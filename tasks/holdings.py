@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from storage.queries import status_counts
-from storage.values import LabelStatus
+from storage.values import SIDES, LabelStatus
 from storage.workspace import Workspace
-from tasks.dataset import SIDES, Dataset
+from tasks.dataset import Dataset
 from tasks.measures import BAND_NAMES, bands_of
 
 _MOST_VALUES = 8  # of a group column that are named

@@ -3,6 +3,7 @@
 An implausible label is kept as `invalid` with the reason, not dropped: somebody will want to repair it."""
 
 import logging
+import posixpath
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from storage.refusal import Refusal
-from storage.values import LONGEST_LIFE_YEARS, LabelStatus
+from storage.values import LONGEST_LIFE_YEARS, SIDES, LabelStatus
 from storage.workspace import Workspace, now, rows_of
 from tasks.folder import escape
 from tasks.table import BadTable, read_table, without_unknown
@@ -28,6 +29,7 @@ _UTKFACE_RACES = ("White", "Black", "Asian", "Indian", "Others")
 _NAMES = {"wiki": "3999_1924-11-20_2010.jpg", "utkface": "26_1_0_20170117.jpg"}  # for a message
 _PATH_COLUMNS = ("path", "file")
 _COLUMNS = (*_PATH_COLUMNS, "age", "gender", "subject_id", "split")
+_NOTHING = (None, None, None, [], LabelStatus.OK, None)  # as `_said` has it
 GENDER_WORDS = {"female": "female", "f": "female", "woman": "female", "male": "male", "m": "male", "man": "male"}
 
 
@@ -62,7 +64,8 @@ def label_reader(labels: str) -> LabelReader:
     if labels == "utkface":
         return LabelReader("utkface", lambda path: utkface_label(Path(path).name))
     table = _read_table(Path(labels))
-    return LabelReader(f"table:{Path(labels).name}", table.get, frozenset(table))
+    found = table | _by_plain_path(table)
+    return LabelReader(f"table:{Path(labels).name}", found.get, frozenset(table))
 
 
 def wiki_label(name: str) -> Label | None:
@@ -111,25 +114,31 @@ def label_rows(reader: LabelReader, paths: Iterable[tuple[str, str]]) -> pa.Tabl
 
 def label_folders(workspace: Workspace, sources: list[str], reader: LabelReader) -> dict[str, int]:
     """Labels the contents that were met in those sources. Labels that changed replace the earlier ones of the same
-    label source; equal ones are left alone, so a second run does nothing."""
+    label source; equal ones are left alone, so a second run does nothing. A row that says nothing is no label, but
+    takes back what an earlier one said."""
     paths = _met(workspace, sources)
     rows = label_rows(reader, paths.iter_rows())
+    said = [_said(row) for row in rows.to_pylist()]
     before = workspace.scan("labels").filter(pl.col("label_source") == reader.source).collect().to_arrow()
     known = {row["file_hash"]: _said(row) for row in before.to_pylist()}
-    changed = [known.get(row["file_hash"]) != _said(row) for row in rows.to_pylist()]
+    hashes = rows["file_hash"].to_pylist()
+    changed = [known.get(file_hash, _NOTHING) != each for file_hash, each in zip(hashes, said, strict=True)]
     workspace.upsert("labels", rows.filter(pa.array(changed, pa.bool_())))
-    strangers = sorted(reader.known_paths - set(paths["path"]))
+    met = set(paths["path"])
+    strangers = sorted(path for path in reader.known_paths if path not in met and _plain(path) not in met)
     if reason := why_none_is_labelled(workspace, sources, reader):
         logger.warning("%s", reason)
     elif strangers:
-        said = "%s: %d rows met no photo in those folders, such as %s"
-        logger.warning(said, reader.source, len(strangers), strangers[0])
-    statuses = rows["status"].to_pylist()
+        text = "%s: %d rows met no photo in those folders, such as %s"
+        logger.warning(text, reader.source, len(strangers), strangers[0])
+    _warn_of_namesakes(paths, reader)
+    invalid = rows["status"].to_pylist().count(LabelStatus.INVALID)
+    silent = said.count(_NOTHING)
     return {
-        "labels": statuses.count(LabelStatus.OK),
-        "labels_invalid": statuses.count(LabelStatus.INVALID),
+        "labels": rows.num_rows - invalid - silent,
+        "labels_invalid": invalid,
         "labels_without_photo": len(strangers),
-        "photos_without_label": paths["file_hash"].n_unique() - rows.num_rows,
+        "photos_without_label": paths["file_hash"].n_unique() - rows.num_rows + silent,
     }
 
 
@@ -159,6 +168,20 @@ def _met(workspace: Workspace, sources: list[str]) -> pl.DataFrame:
     met = workspace.scan("files").filter(pl.col("source").is_in(sources), pl.col("file_hash").is_not_null())
     newest = met.group_by("source", "path").agg(pl.col("file_hash").sort_by("seen_at").last())
     return newest.select("path", "file_hash").unique().sort("path", "file_hash").collect()
+
+
+def _warn_of_namesakes(paths: pl.DataFrame, reader: LabelReader) -> None:
+    """A table can't say of which folder its rows are: one row may be taken for another folder's photo of that name."""
+    twice = paths.filter(pl.col("path").is_duplicated())["path"].unique(maintain_order=True)
+    labelled = [path for path in twice if reader.known_paths and reader.label_of(path)]
+    if labelled:
+        text = "%s: %d paths lead to different photos in several of those folders, and each got the label, such as %s"
+        logger.warning(text + "; to label one folder alone, name only that", reader.source, len(labelled), labelled[0])
+
+
+def _plain(path: str) -> str:
+    """As the tables spell it: `./a.jpg`, `sub//a.jpg` and `sub\\a.jpg` are other ways to write it."""
+    return posixpath.normpath(path.replace("\\", "/"))
 
 
 def _said(row: dict) -> tuple:
@@ -219,10 +242,23 @@ def _read_table(path: Path) -> dict[str, Label]:
             raise BadLabels(f"{path}: row {number} has no {key}")
         if name is None:
             continue
+        if row.get("split") not in (None, *SIDES):
+            raise BadLabels(f"{path}: {name}: split `{row['split']}` is none of {', '.join(SIDES)}")
         label, escaped = _table_label(name, row), escape(name.encode())
-        repeated = escaped in labels and labels[escaped] != label
-        labels[escaped] = Label(problem=f"{name}: two rows of {path.name} differ") if repeated else label
+        labels[escaped] = _agreed(name, labels.get(escaped, label), label)
     return labels
+
+
+def _by_plain_path(table: dict[str, Label]) -> dict[str, Label]:
+    labels: dict[str, Label] = {}
+    for path, label in table.items():
+        plain = _plain(path)
+        labels[plain] = _agreed(path, labels.get(plain, label), label)
+    return labels
+
+
+def _agreed(name: str, first: Label, label: Label) -> Label:
+    return label if first == label else Label(problem=f"{name}: two rows of the table differ")
 
 
 def _table_label(name: str, row: dict[str, str | None]) -> Label:

@@ -193,6 +193,18 @@ def test_a_third_row_does_not_heal_two_that_differ(tmp_path: Path) -> None:
     assert "differ" in (known(tmp_path, "path,age\na.jpg,26\na.jpg,27\na.jpg,26\n").problem or "")
 
 
+@pytest.mark.parametrize("written", ["./sub/a.jpg", "sub//a.jpg", "sub\\a.jpg", ".\\sub\\a.jpg", "sub/./a.jpg"])
+def test_a_path_may_be_written_in_several_ways(tmp_path: Path, workspace: Workspace, written: str) -> None:
+    met(workspace, "sub/a.jpg")
+    counts = label_folders(workspace, ["/photos"], label_reader(table(tmp_path, f"path,age\n{written},26\n")))
+    assert (counts["labels"], counts["labels_without_photo"]) == (1, 0)
+
+
+def test_a_photo_of_just_that_name_comes_first(tmp_path: Path) -> None:
+    assert known(tmp_path, "path,age\nsub\\a.jpg,26\n", "sub\\a.jpg") == Label(age=26)
+    assert "differ" in (known(tmp_path, "path,age\n./a.jpg,26\na.jpg,27\n").problem or "")
+
+
 def test_two_equal_rows_are_one(tmp_path: Path) -> None:
     assert known(tmp_path, "path,age\na.jpg,26\na.jpg,26\n") == Label(age=26)
 
@@ -203,6 +215,7 @@ def test_two_equal_rows_are_one(tmp_path: Path) -> None:
         ("name,age\na.jpg,26\n", "needs a column path"),
         ("path,years\na.jpg,26\n", "at least one of age"),
         ("path,age\na.jpg,26\n\n,26\n", "row 3 has no path"),
+        ("path,age,split\na.jpg,26,Test\nb.jpg,26,test\n", "a.jpg: split `Test` is none of train, val, test"),
         ("", "can't be read"),
         ("path,age\na.jpg,26,too,many\n", "can't be read"),
     ],
@@ -341,6 +354,33 @@ def test_a_photo_that_was_replaced_keeps_its_label_and_the_new_one_gets_that_of_
         content_hash("another picture"): (70.0, None, "ok"),
     }
     assert (counts["labels"], counts["photos_without_label"]) == (1, 0)
+
+
+def test_a_row_that_says_nothing_is_no_label_but_takes_an_earlier_one_back(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    met(workspace, "a.jpg", "b.jpg")
+    reader = label_reader(table(tmp_path, "path,age,subject_id\na.jpg,30,NA\nb.jpg,,NA\n"))
+    counts = {"labels": 1, "labels_invalid": 0, "labels_without_photo": 0, "photos_without_label": 1}
+    assert label_folders(workspace, ["/photos"], reader) == counts
+    assert stored(workspace) == {content_hash("a.jpg"): (30.0, None, "ok")}
+    label_folders(workspace, ["/photos"], label_reader(table(tmp_path, "path,age\na.jpg,\nb.jpg,\n")))
+    assert stored(workspace) == {content_hash("a.jpg"): (None, None, "ok")}
+
+
+def test_one_row_for_photos_of_two_folders_is_a_warning(
+    tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    met(workspace, "a.jpg", "b.jpg", "c.jpg")
+    elsewhere = [file_row("a.jpg", file_hash=content_hash("another")), file_row("b.jpg"), file_row("c.jpg")]
+    workspace.append("files", files(*(row | {"source": "/elsewhere"} for row in elsewhere)))
+    reader = label_reader(table(tmp_path, "path,age\na.jpg,30\nb.jpg,40\n"))
+    label_folders(workspace, ["/photos"], reader)
+    assert not caplog.text
+    label_folders(workspace, ["/elsewhere", "/photos"], reader)
+    assert "1 paths lead to different photos in several of those folders, and each got the label, such as a.jpg" in (
+        caplog.text
+    )
 
 
 def test_photos_of_other_folders_get_no_label(workspace: Workspace) -> None:
