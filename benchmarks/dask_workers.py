@@ -1,7 +1,7 @@
 """What a second Dask worker brings on one machine: photos a second of `faceline score --runner dask` with two workers
 of one thread each, against one.
 
-    python -m benchmarks.dask_workers PHOTOS [--photos 600] [--turns 3] [--model fast]
+    python -m benchmarks.dask_workers PHOTOS [--photos 600] [--turns 3] [--model fast] [--pinned]
 
 The cluster is started anew for each turn by the commands of docs/scale.md, on 127.0.0.1. Start-up isn't counted, as
 the seconds of half of the photos are taken off: what is compared is the pace of a long run. Each worker has a decoder
@@ -34,18 +34,19 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=600, help="how many of them, at most")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--model", default="fast", help="pretrained, fast, or an .onnx file")
+    parser.add_argument("--pinned", action="store_true", help="each worker to a core of its own")
     asked = parser.parse_args()
     photos = sorted(each for each in asked.folder.iterdir() if each.is_file())[: asked.photos]
     with tempfile.TemporaryDirectory(prefix="faceline-bench-") as scratch:
         bench = Bench(photos, asked.turns, Path(scratch), asked.model)
         folders = bench.folder_of(photos), bench.folder_of(photos[::2])
-        sides = {name: partial(_pace, bench, *folders, count) for name, count in _WORKERS.items()}
+        sides = {name: partial(_pace, bench, *folders, count, pinned=asked.pinned) for name, count in _WORKERS.items()}
         for line in table_of("photos a second", bench.in_turns(sides), "two workers", _BAR):
             print(line, flush=True)
 
 
-def _pace(bench: Bench, all_photos: Path, half: Path, workers: int) -> float:
-    with _cluster(workers) as address:
+def _pace(bench: Bench, all_photos: Path, half: Path, workers: int, *, pinned: bool) -> float:
+    with _cluster(workers, pinned=pinned) as address:
         seconds = [_seconds(bench, folder, address) for folder in (half, all_photos)]
     return len(list(all_photos.iterdir())) / 2 / (seconds[1] - seconds[0])
 
@@ -57,15 +58,16 @@ def _seconds(bench: Bench, folder: Path, address: str) -> float:
 
 
 @contextmanager
-def _cluster(workers: int) -> Iterator[str]:
+def _cluster(workers: int, *, pinned: bool) -> Iterator[str]:
     """The address of its scheduler."""
     dask, host = (sys.executable, "-m", "dask"), ("--host", "127.0.0.1")
     address = f"tcp://127.0.0.1:{free_port()}"
     scheduler = ("scheduler", *host, "--port", address.rpartition(":")[2], "--dashboard-address", "127.0.0.1:0")
-    worker = ("worker", address, *host, "--dashboard-address", "127.0.0.1:0", "--nthreads", "1")
+    worker = (*dask, "worker", address, *host, "--dashboard-address", "127.0.0.1:0", "--nthreads", "1")
+    cores = [("taskset", "--cpu-list", str(core)) if pinned else () for core in range(workers)]
     started = [
-        subprocess.Popen([*dask, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for command in (scheduler, (*worker, "--nworkers", str(workers)))
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for command in ((*dask, *scheduler), *((*core, *worker) for core in cores))
     ]
     try:
         with Client(address, timeout=_PATIENCE_S) as client:

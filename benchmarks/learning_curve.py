@@ -1,14 +1,14 @@
 """What tuning brings to people with their own photos: 100, 1,000 and 6,000 of them, from the shipped model, from
 ImageNet, and from there with the original's losses.
 
-    python -m benchmarks.learning_curve PHOTOS labels.csv vgg16.weights.h5
+    python -m benchmarks.learning_curve PHOTOS labels.csv vgg16.weights.h5 [--faces 100 1000 6000] [--half]
 
 PHOTOS holds one face a picture; the labels have file, age, gender and split. As a stand-in for an archive's poor scans,
 unlike what the shipped model learnt from, each picture is made grey, shrunk to 32 pixels and saved as a JPEG of quality
 30. Of `train`, so many are taken, of `val` and `test` the same few for all: a model that saw a picture whole has never
 seen it so, but did see its person's age; read the gains of small sets with that in mind. Blocks 1 to 4 stay frozen."""
 
-import sys
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,13 +37,22 @@ class Source:
     photos: Path
     labels: pl.DataFrame  # path, age, gender, split
     imagenet: Path
+    half: bool  # compute in bfloat16
 
 
-def main(photos: str, labels: str, imagenet: str) -> None:
-    table = pl.read_csv(labels).select(pl.col("file").alias("path"), "age", "gender", "split")
-    source = Source(Path(photos), table.sample(fraction=1, shuffle=True, seed=0), Path(imagenet))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("labels", type=Path)
+    parser.add_argument("imagenet", type=Path)
+    parser.add_argument("--faces", type=int, nargs="+", default=_SIZES)
+    parser.add_argument("--half", action="store_true", help="compute in bfloat16, on processors that have it")
+    asked = parser.parse_args()
+    table = pl.read_csv(asked.labels).select(pl.col("file").alias("path"), "age", "gender", "split")
+    shuffled = table.sample(fraction=1, shuffle=True, seed=0)
+    source = Source(asked.photos, shuffled, asked.imagenet, asked.half)
     shown = Table("faces", "start", *_SHOWN.values())
-    for size in _SIZES:
+    for size in asked.faces:
         with TemporaryDirectory(prefix="faceline-") as folder:
             for start, figures in _figures_of(size, source, Path(folder)).items():
                 row = [f"{size:,}", start, *(f"{figures[name]:.3f}" for name in _SHOWN)]
@@ -57,7 +66,7 @@ def _figures_of(size: int, source: Source, folder: Path) -> dict[str, dict[str, 
     workspace = _workspace_of(size, source, folder)
     untrained = evaluate_model(EvaluateSettings(workspace=workspace, model="pretrained"))
     found = {"the shipped model, as it is": untrained["overall"]}
-    tuned = TrainSettings(workspace=workspace, half=True, epochs=6)
+    tuned = TrainSettings(workspace=workspace, half=source.half, epochs=6)
     imagenet = tuned.model_copy(update={"trunk": str(source.imagenet)})
     ways = {
         "tuned from the shipped model": tuned,
@@ -90,4 +99,4 @@ def _poor_scan(photo: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main()

@@ -172,7 +172,7 @@ class ScoreSettings(PhotoSettings):
     model: str = Field(default="champion", description=_MODELS)
     device: Device = Field(default="auto", description=_DEVICE)
     batch: int | None = Field(
-        default=None, ge=1, le=4096, description="crops an inference call; unset: 64, and with cuda as many as pay"
+        default=None, ge=1, le=4096, description="crops an inference call; unset: 16 a core, with cuda as many as pay"
     )
     keep_crops: bool = Field(default=True, description="store the crops; without them, review shows no pictures")
 

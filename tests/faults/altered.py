@@ -194,7 +194,7 @@ def model_read_again() -> None:
 
     def again(self, crops):
         content = models.session.file_that_was_loaded.read_bytes()
-        self._session = models.session._open(content, self.version, "cpu")
+        self._session = models.session.open_session(content, self.version, "cpu", threads=1)
         return run(self, crops)
 
     flows.scoring.model_content, models.session.OnnxModel.__call__ = noted, again
@@ -203,8 +203,10 @@ def model_read_again() -> None:
 def cuda_or_else_the_cpu() -> None:
     import models.session
 
-    open_session = models.session._open
-    models.session._open = lambda content, version, device: open_session(content, version, "cpu")
+    open_session = models.session.open_session
+    models.session.open_session = lambda content, version, device, threads: open_session(
+        content, version, "cpu", threads
+    )
 
 
 def version_before_its_model() -> None:

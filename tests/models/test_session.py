@@ -1,6 +1,7 @@
 """A model file is refused in one line, or runs where it was asked to."""
 
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,12 +79,39 @@ def test_a_batch_without_room_in_memory_is_halved_once_for_all(
 ) -> None:
     content = model_file.read_bytes()
     wanted = OnnxModel(content, "tiny", "cpu")(CROPS)
-    model = OnnxModel(content, "tiny", "cpu", batch=8)
+    model = OnnxModel(content, "tiny", "cpu", batch=8, threads=1)
     gpu = SmallGpu(model._session, room=3)
     monkeypatch.setattr(model, "_session", gpu)
     assert np.array_equal(model(CROPS).age, wanted.age)
     assert np.array_equal(model(CROPS).age, wanted.age)
     assert [count for count in gpu.calls if count > 3] == [8, 4]
+
+
+@dataclass
+class SessionThatWaits:
+    """Answers a call once another is there at the same time."""
+
+    session: onnxruntime.InferenceSession
+    together: threading.Barrier
+    calls: list[int] = field(default_factory=list)
+
+    def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        self.calls.append(len(inputs[INPUT]))
+        self.together.wait(timeout=10)
+        return self.session.run(names, inputs)
+
+
+def test_cores_judge_a_share_each_at_the_same_time(model_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = model_file.read_bytes()
+    model = OnnxModel(content, "tiny", "cpu", threads=2)
+    cores = SessionThatWaits(model._session, threading.Barrier(2))
+    monkeypatch.setattr(model, "_session", cores)
+    assert np.array_equal(model(CROPS).age, OnnxModel(content, "tiny", "cpu", threads=1)(CROPS).age)
+    assert sorted(cores.calls) == [5, 6]
+
+
+def test_there_may_be_more_cores_than_crops(model_file: Path) -> None:
+    assert OnnxModel(model_file.read_bytes(), "tiny", "cpu", threads=8)(CROPS[:3]).age.shape == (3,)
 
 
 def test_one_crop_without_room_in_memory_is_refused(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +231,7 @@ def answering_too_few(proto: onnx.ModelProto) -> None:
 
 def test_too_few_answers_are_refused(changed: Callable[[Change], bytes]) -> None:
     model = OnnxModel(changed(answering_too_few), "tiny", "cpu")
-    with pytest.raises(BadModel, match=r"11 crops, answers of"):
+    with pytest.raises(BadModel, match=r"6 crops, answers of"):
         model(CROPS)
 
 
