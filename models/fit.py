@@ -118,9 +118,9 @@ class Trainer:
                 if stop.is_set() or _stalled(history, self._settings.patience):
                     break
                 started = time.monotonic()
-                loss = self._epoch(epoch, advance)
+                learnt = self._epoch(epoch, advance)
                 trained = self._swap_in(self._means)
-                row = {"epoch": epoch, "loss": loss, **self.validate(), "seconds": time.monotonic() - started}
+                row = {"epoch": epoch, **learnt, **self.validate(), "seconds": time.monotonic() - started}
                 if not np.isfinite(row["val_loss"]):
                     raise CannotTrain(f"the validation loss is no number after epoch {epoch}; {_LOWER_RATES}")
                 if not history or row["val_loss"] < min(earlier["val_loss"] for earlier in history):
@@ -141,13 +141,8 @@ class Trainer:
         answers = self.answers(self._split.validation)
         age, female = self._targets.age[self._split.validation], self._targets.female[self._split.validation]
         losses = recipes.loss(self._settings.recipe, answers, tf.constant(age), tf.constant(female))
-        years, _ = recipes.read_age(self._settings.recipe, answers["age"])
-        errors = np.abs(years.numpy() - age)[~np.isnan(age)]
-        row = {"val_loss": float(np.mean(losses)), "val_age_mae": float(errors.mean()) if errors.size else np.nan}
-        if "gender" in answers and not np.isnan(female).all():
-            right = (answers["gender"].numpy()[:, 0] > 0) == (female > 0.5)
-            row["val_gender_accuracy"] = float(right[~np.isnan(female)].mean())
-        return row
+        figures = _figures([part.numpy() for part in self._read(answers)], age, female)
+        return {"val_loss": float(np.mean(losses))} | {f"val_{name}": value for name, value in figures.items()}
 
     def answers(self, indices: np.ndarray) -> dict[str, tf.Tensor]:
         """The tail's raw answers for those faces, plain copies."""
@@ -158,6 +153,11 @@ class Trainer:
         ]
         return {name: tf.concat([part[name] for part in parts], axis=0) for name in parts[0]}
 
+    def _read(self, answers: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+        """Ages in years, float32 [n], and where gender is learnt its logits, positive for female."""
+        years, _ = recipes.read_age(self._settings.recipe, answers["age"])
+        return [years] + ([answers["gender"][:, 0]] if "gender" in answers else [])
+
     def _optimizer(self, rate: float) -> keras.optimizers.Optimizer:
         steps = self._steps_an_epoch * self._settings.epochs
         warmup = min(_WARMUP_STEPS, steps // 10)
@@ -166,12 +166,13 @@ class Trainer:
         )
         return keras.optimizers.AdamW(schedule, weight_decay=_WEIGHT_DECAY)  # pyright: ignore[reportArgumentType]
 
-    def _epoch(self, epoch: int, advance: Advance) -> float:
+    def _epoch(self, epoch: int, advance: Advance) -> dict[str, float]:
+        """Loss, age MAE (years) and gender accuracy on the copies it learnt from, each as it was before its step."""
         # Seeded by the epoch, so that a resumed run sees what an uninterrupted one would have seen.
         random = np.random.default_rng((self._settings.seed, epoch))
         order = self._drawn(random)
         copies = random.integers(0, len(self._features), len(order))
-        losses = []
+        losses, read = [], []
         for start in range(0, len(order), self._settings.batch):
             chosen = slice(start, start + self._settings.batch)
             age, female = self._targets.age[order[chosen]], self._targets.female[order[chosen]]
@@ -180,12 +181,16 @@ class Trainer:
                 for arrays in (self._features, self._targets.lessons)
                 if arrays
             ]
-            losses.append(float(self._step(tf.constant(age), tf.constant(female), *batch)))
+            loss, answers = self._step(tf.constant(age), tf.constant(female), *batch)
+            losses.append(float(loss))
+            read.append([part.numpy() for part in answers])
             if not np.isfinite(losses[-1]):
                 step = start // self._settings.batch
                 raise CannotTrain(f"the loss is no number in epoch {epoch}, step {step}; {_LOWER_RATES}")
             advance(1, f"loss {np.mean(losses[-_SHOWN_STEPS:]):.3f}")
-        return float(np.mean(losses))
+        whole = [np.concatenate(parts) for parts in zip(*read, strict=True)]
+        figures = _figures(whole, self._targets.age[order], self._targets.female[order])
+        return {"loss": float(np.mean(losses))} | figures
 
     def _drawn(self, random: np.random.Generator) -> np.ndarray:
         """The epoch's faces, shuffled: as many as there are, each as often as its weight says, rounded at random."""
@@ -195,7 +200,7 @@ class Trainer:
 
     def _train_step(
         self, age: tf.Tensor, female: tf.Tensor, features: tf.Tensor, lesson: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             answers = self._network.tail(features, training=True)
             if lesson is None:
@@ -212,7 +217,7 @@ class Trainer:
         decay = tf.minimum(_MEAN_DECAY, (1 + steps) / (10 + steps))
         for mean, variable in zip(self._means, self._variables, strict=True):
             mean.assign(decay * mean + (1 - decay) * variable.value)
-        return loss
+        return loss, self._read(answers)
 
     def _settle_between(self, start: list[np.ndarray], best: list[np.ndarray]) -> None:
         """Leaves the weights in the network that validate best on the line from the start to the best epoch. Such a
@@ -270,6 +275,16 @@ class Trainer:
                 return history, [stored[f"best-{index}"] for index in range(len(self._variables))]
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise CannotTrain(f"{checkpoint}: can't be gone on from, remove it to begin again: {error}") from error
+
+
+def _figures(read: Sequence[np.ndarray], age: np.ndarray, female: np.ndarray) -> dict[str, float]:
+    """Age MAE (years) and gender accuracy, where the truth is known, of ages and of gender's logits if learnt."""
+    errors = np.abs(read[0] - age)[~np.isnan(age)]
+    figures = {"age_mae": float(errors.mean()) if errors.size else np.nan}
+    if len(read) > 1 and not np.isnan(female).all():
+        right = (read[1] > 0) == (female > 0.5)
+        figures["gender_accuracy"] = float(right[~np.isnan(female)].mean())
+    return figures
 
 
 def _drawn_from(arrays: Sequence[np.ndarray], copies: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -10,25 +10,21 @@ from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
 _TRAIN, _VALIDATION = "#5b8def", "#e8743b"
-_METRICS = {
-    "val_age_mae": "mean absolute age error, years",
-    "val_gender_accuracy": "gender accuracy",
-}
+_METRICS = {"loss": "loss", "age_mae": "mean absolute age error, years", "gender_accuracy": "gender accuracy"}
 
 
 def draw_curves(history: pl.DataFrame, file: Path) -> None:
-    """Loss of training and validation, and each validation metric, over the epochs."""
-    metrics = [name for name in _METRICS if name in history.columns]
-    figure = Figure(figsize=(4.2 * (1 + len(metrics)), 3.4), layout="constrained")
-    panels = figure.subplots(1, 1 + len(metrics), squeeze=False)[0]
+    """Loss and metrics over the epochs, of training and validation."""
+    metrics = [name for name in _METRICS if f"val_{name}" in history.columns]
+    figure = Figure(figsize=(4.2 * len(metrics), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     epochs = history["epoch"] + 1
-    panels[0].plot(epochs, history["loss"], "o-", color=_TRAIN, label="training")
-    panels[0].plot(epochs, history["val_loss"], "o-", color=_VALIDATION, label="validation")
-    panels[0].set(title="loss", xlabel="epoch")
-    panels[0].legend(frameon=False)
-    for panel, name in zip(panels[1:], metrics, strict=True):
-        panel.plot(epochs, history[name], "o-", color=_VALIDATION)
-        panel.set(title=f"validation: {_METRICS[name]}", xlabel="epoch")
+    for panel, name in zip(panels, metrics, strict=True):
+        for column, color, side in ((name, _TRAIN, "training"), (f"val_{name}", _VALIDATION, "validation")):
+            if column in history.columns:
+                panel.plot(epochs, history[column], "o-", color=color, label=side)
+        panel.set(title=_METRICS[name], xlabel="epoch")
+        panel.legend(frameon=False)
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
         panel.xaxis.get_major_locator().set_params(integer=True)

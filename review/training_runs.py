@@ -15,8 +15,8 @@ from storage.workspace import Workspace
 
 _CURVES = {  # columns of history.parquet, and d3's number format
     "Loss": ({"loss": "training", "val_loss": "validation"}, ".1f"),
-    "Age MAE, years": ({"val_age_mae": "validation"}, ".1f"),
-    "Gender accuracy": ({"val_gender_accuracy": "validation"}, ".0%"),
+    "Age MAE, years": ({"age_mae": "training", "val_age_mae": "validation"}, ".1f"),
+    "Gender accuracy": ({"gender_accuracy": "training", "val_gender_accuracy": "validation"}, ".0%"),
 }
 
 
@@ -68,11 +68,11 @@ def _report(metrics: Mapping) -> Mapping:
 
 def _curves(history: pl.DataFrame) -> None:
     st.header("How it learned", anchor=False)
-    drawn = {
-        title: (columns, number_format)
-        for title, (columns, number_format) in _CURVES.items()
-        if all(_has_values(history, column) for column in columns)
-    }
+    drawn = {}
+    for title, (lines, number_format) in _CURVES.items():
+        columns = {column: name for column, name in lines.items() if _has_values(history, column)}
+        if columns:  # of training, runs of older versions have the loss alone
+            drawn[title] = (columns, number_format)
     with st.grid(3, min_column_width=280) as grid:
         for title, (columns, number_format) in drawn.items():
             with grid.cell():
