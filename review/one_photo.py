@@ -11,6 +11,7 @@ from review.pictures import as_address, as_jpeg, judged_mark, with_faces
 from review.visit import Visit
 from review.words import gender_line, interval_words, plain, rotation_words, said_words, too_small_words
 from storage.photo import PhotoRecord, history, photo_record
+from tasks.bucket import Unreachable
 from tasks.detect import Box
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -43,12 +44,16 @@ def page(visit: Visit) -> None:
 
 
 def _picture(photo: PhotoRecord) -> None:
-    found = original(photo.places(), photo.file_hash)
+    try:
+        found = original(photo.places(), photo.file_hash)
+        why = "The photo isn't where it was found any more, or was changed since"
+    except Unreachable as error:
+        found, why = None, plain(f"The photo can't be read now ({error})")
     if found is not None:
         marks = [_mark(face) for face in photo.last_scores().iter_rows(named=True)]
         st.image(as_jpeg(with_faces(found, marks)), width="stretch", alt="the photo, with a box for each face found")
         return
-    st.info("The photo isn't where it was found any more, or was changed since; these are the faces that were kept.")
+    st.info(f"{why}; these are the faces that were kept.")
     crops = photo.faces["crop"].drop_nulls().to_list()
     if crops:
         st.image(crops, width=140, alt=["a face"] * len(crops))

@@ -4,9 +4,11 @@ import hashlib
 import os
 from pathlib import Path
 
+import boto3
 import pytest
 
 from review.original import original
+from tasks.bucket import Unreachable
 from tasks.folder import escape
 
 
@@ -37,6 +39,22 @@ def test_a_name_that_is_not_utf8_is_found(source: Path, file_hash: str) -> None:
     name = b"caf\xe9.jpg"
     os.rename(source / "hopper.jpg", os.fsencode(source) + b"/" + name)
     assert original([(str(source), escape(name))], file_hash) is not None
+
+
+@pytest.mark.parametrize("key", ["a//b.jpg", "../caf\N{LATIN SMALL LETTER E WITH ACUTE} %41.jpg"])
+def test_the_photo_is_read_from_its_bucket(bucket: str, hopper: Path, file_hash: str, key: str) -> None:
+    name, _, prefix = bucket.removeprefix("s3://").partition("/")
+    boto3.client("s3").upload_file(str(hopper), name, f"{prefix}/{key}")
+    photo = original([(bucket, escape(key.encode()))], file_hash)
+    assert photo is not None
+    assert photo.pixels.shape == (600, 512, 3)
+    assert original([(bucket, "gone.jpg")], file_hash) is None
+
+
+def test_a_bucket_out_of_reach_is_said(bucket: str, file_hash: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(Unreachable):
+        original([(bucket, "hopper.jpg")], file_hash)
 
 
 def test_another_content_at_the_same_path_is_not_shown(source: Path, file_hash: str, collins: Path) -> None:
