@@ -83,7 +83,7 @@ def _files(tables: Tables, counts: pl.DataFrame) -> None:
     count = f"the latest {_MOST_ROWS:,}" if cut else f"{len(files):,}"
     st.header(f"{count} {'file' if len(files) == 1 else 'files'}", anchor=False)
     if cut:
-        st.caption("There are more; the whole is in the workspace's table `files`.")
+        st.caption("There are more; the download has all of them.")
     st.dataframe(
         files.with_columns(pl.col("status").str.replace_all("_", " ")),
         hide_index=True,
@@ -91,7 +91,7 @@ def _files(tables: Tables, counts: pl.DataFrame) -> None:
         height=min(620, 38 + 35 * len(files)),
         column_config=_FILE_COLUMNS,
     )
-    download_buttons(lambda: files, "files")
+    download_buttons(lambda: queries.files_with(tables.workspace, chosen), "files")
 
 
 def _chosen(tables: Tables, statuses: list[str]) -> FileFilter:

@@ -68,7 +68,7 @@ def _inputs(choices: dict[str, str]) -> tuple[list[UploadedFile], str, FaceMode]
         mode = st.selectbox("Faces", list(_FACES), key="try_faces", width=220)
         camera = st.toggle("Use the camera", key="camera")
     photos = st.file_uploader(
-        f"Photos, {LARGEST_MB} MB each at most",
+        f"Photos, {LARGEST_MB} MB and {_MOST_PIXELS // 10**6} megapixels each at most",
         _FORMATS,
         accept_multiple_files=True,
         max_upload_size=LARGEST_MB,

@@ -146,14 +146,14 @@ class FileFilter:
     path_part: str = ""  # in the file's path, in any case of letters
 
 
-def files_with(workspace: Workspace, chosen: FileFilter, most: int) -> pl.DataFrame:
-    """The files that pass, at most so many: status, detail, path, source, size, seen_at, file_hash; the latest
-    first."""
+def files_with(workspace: Workspace, chosen: FileFilter, most: int | None = None) -> pl.DataFrame:
+    """The files that pass, the latest first, at most so many (None: all): status, detail, path, source, size, seen_at,
+    file_hash."""
     files = _at(_files_now(workspace), chosen.source, chosen.path_part)
     columns = ("status", "detail", "path", "source", "size", "seen_at", "file_hash")
     passing = files.filter(pl.col("status").is_in(chosen.statuses)).select(columns)
     newest_first = passing.sort("seen_at", "source", "path", descending=[True, False, False])
-    return collect(workspace, newest_first.head(most))
+    return collect(workspace, newest_first if most is None else newest_first.head(most))
 
 
 def failure_reasons(workspace: Workspace, most: int) -> pl.DataFrame:
