@@ -43,7 +43,8 @@ def main(arguments: list[str]) -> None:
         page = _navigation(lambda name: import_module(f"review.{name}").page(visit), read_only=read_only)
         with st.sidebar:
             reviewer = "" if read_only else _reviewer()
-        visit = Visit(as_they_are(workspace), shared_reviews(workspace), reviewer, read_only)
+        reviews = shared_reviews(workspace, read_only=read_only)
+        visit = Visit(as_they_are(workspace), reviews, reviewer, read_only)
         page.run()
         st.sidebar.caption(_NOTE)
     except Refusal as error:

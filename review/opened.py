@@ -14,7 +14,7 @@ import streamlit as st
 from review.face_queue import Claims
 from storage.findings import newest_report
 from storage.queries import ModelInUse, model_in_use, scored_models
-from storage.reviews import Reviews, reviews_of
+from storage.reviews import Reviews, reviews_of, reviews_to_read
 from storage.schemas import TABLES
 from storage.workspace import Workspace, now
 from storage.worth import Pool, pool_of
@@ -24,10 +24,10 @@ Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
 
 
-def shared_reviews(workspace: Workspace) -> Reviews | None:
-    """None where reviews have no place to go: a workspace in an object store, without a database. Raises
-    BadWorkspace."""
-    return _reviews(str(workspace.root), workspace)
+def shared_reviews(workspace: Workspace, *, read_only: bool = False) -> Reviews | None:
+    """None where reviews have no place to go: a workspace in an object store, without a database; and where there are
+    none yet, if they are only to be read. Raises BadWorkspace."""
+    return reviews_to_read(workspace) if read_only else _reviews(str(workspace.root), workspace)
 
 
 @dataclass(frozen=True)

@@ -57,14 +57,15 @@ def forget(
 
 def would_forget(workspace: Workspace, contents: Collection[str], unread: Collection[Unread] = ()) -> dict[str, int]:
     """How many rows of each table `forget` would delete. Changes nothing. Raises BadWorkspace."""
-    from storage.reviews import count_reviews  # as in `_erase`
+    from storage.reviews import reviews_to_read  # as in `_erase`
 
     doomed = _doomed(workspace, set(contents), read_tombstones(workspace))
     theirs = pl.col("file_hash").is_in(list(doomed))
     never_read = pl.struct("source", "path").is_in([asdict(row) for row in unread]) & pl.col("file_hash").is_null()
     rows = dict.fromkeys(_ORDER, theirs) | {"files": theirs | never_read if unread else theirs}
     counts = {table: workspace.scan(table).filter(rows[table]).select(pl.len()).collect().item() for table in _ORDER}
-    return {"reviews": count_reviews(workspace, doomed)} | counts
+    reviews = reviews_to_read(workspace)
+    return {"reviews": reviews.count_of(doomed) if reviews else 0} | counts
 
 
 def finish_forgetting(workspace: Workspace) -> None:

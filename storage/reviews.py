@@ -4,7 +4,7 @@ row."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 from sqlalchemy import (
@@ -66,6 +66,7 @@ VISITS = Table(
     Column("visited_at", DateTime(timezone=True), nullable=False),
 )
 VERDICTS = ("right", "corrected", "not_a_face", "withdrawn")
+_A_VISIT = timedelta(hours=1)
 _A_STATEMENT = 5000  # hashes; SQLite takes 32,766 values
 _NEWEST = {
     "file_hash": pl.String,
@@ -100,12 +101,6 @@ class Reviews:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        with transaction(engine) as connection:
-            one_at_a_time(connection)
-            _metadata.create_all(connection)
-            missing = _missing_columns(connection)
-        for column in missing:
-            _add(engine, column)
 
     def add(
         self,
@@ -176,15 +171,25 @@ class Reviews:
         return self._read(select(REVIEWS), {name: _LOG[name] for name in ("reviewer", "reviewed_at")})
 
     def note_visit(self, reviewer: str) -> datetime | None:
-        """Keeps that this person looks at the pages now; returns when they last did before (UTC), None: never."""
+        """Keeps that this person looks at the pages now; returns when they last did over an hour ago (UTC), as a page
+        that is loaded again belongs to the same visit. None: never."""
         with transaction(self._engine) as connection:
             by_them = select(func.max(VISITS.c.visited_at)).where(VISITS.c.reviewer == reviewer)
-            before = connection.execute(by_them).scalar()
+            before = connection.execute(by_them.where(VISITS.c.visited_at < now() - _A_VISIT)).scalar()
             connection.execute(insert(VISITS).values(reviewer=reviewer, visited_at=now()))
         if before is None:
             return None
         # SQLite keeps no time zone, and Postgres answers in its own.
         return before.astimezone(UTC) if before.tzinfo else before.replace(tzinfo=UTC)
+
+    def count_of(self, file_hashes: Collection[str]) -> int:
+        """How many rows `forget` would delete."""
+        with transaction(self._engine) as connection:
+            counts = [
+                connection.execute(select(func.count()).where(REVIEWS.c.file_hash.in_(step))).scalar_one()
+                for step in _in_steps(file_hashes)
+            ]
+        return sum(counts)
 
     def forget(self, file_hashes: Collection[str]) -> int:
         """Deletes all that was said of those photos' faces, and returns how many rows that were. The database's file
@@ -220,26 +225,30 @@ def reviews_of(workspace: Workspace) -> Reviews | None:
     engine = engine_of(workspace)
     if engine is None:
         return None
-    reviews = Reviews(engine)
+    _prepare(engine)
     note_place(workspace, engine)
-    return reviews
+    return Reviews(engine)
 
 
-def count_reviews(workspace: Workspace, file_hashes: Collection[str]) -> int:
-    """How many rows `Reviews.forget` would delete; changes nothing, not even a table that is missing. Raises
-    BadWorkspace."""
+def reviews_to_read(workspace: Workspace) -> Reviews | None:
+    """To ask, never to add: it changes nothing, not even a table that is missing. None where there are none yet. To be
+    opened anew for each visit; see `reading_engine_of`. Raises BadWorkspace."""
     engine = reading_engine_of(workspace)
     if engine is None:
-        return 0
+        return None
     with transaction(engine) as connection:
         there = inspect(connection).has_table(REVIEWS.name)
-        found = [
-            connection.execute(select(func.count()).where(REVIEWS.c.file_hash.in_(step))).scalar_one()
-            for step in _in_steps(file_hashes)
-            if there
-        ]
-    engine.dispose()
-    return sum(found)
+    return Reviews(engine) if there else None
+
+
+def _prepare(engine: Engine) -> None:
+    """Makes what is missing of the tables."""
+    with transaction(engine) as connection:
+        one_at_a_time(connection)
+        _metadata.create_all(connection)
+        missing = _missing_columns(connection)
+    for column in missing:
+        _add(engine, column)
 
 
 def _in_steps(file_hashes: Collection[str]) -> list[list[str]]:

@@ -8,11 +8,13 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
+from sqlalchemy.pool import NullPool
 
 from storage.settings import ReviewsPlace
 from storage.workspace import BadWorkspace, Workspace, write_whole
@@ -43,7 +45,8 @@ def engine_of(workspace: Workspace) -> Engine | None:
 
 def reading_engine_of(workspace: Workspace) -> Engine | None:
     """As `engine_of`, but it changes no file of the workspace (save SQLite's shared memory, where others have it open),
-    and where there is no database yet it makes none."""
+    and where there is no database yet it makes none. Not to be kept: what others write later to SQLite's file may go
+    unseen."""
     engine = engine_of(workspace)
     if engine is None or engine.dialect.name == "postgresql":
         return engine
@@ -53,7 +56,8 @@ def reading_engine_of(workspace: Workspace) -> Engine | None:
     # `mode=ro` would leave the files of a write-ahead log behind where there are none.
     how = "mode=ro" if file.with_name(f"{file.name}-wal").exists() else "immutable=1"
     address = f"{file.as_uri()}?{how}"
-    return create_engine(engine.url, creator=lambda: sqlite3.connect(address, uri=True), hide_parameters=True)
+    connect = partial(sqlite3.connect, address, uri=True)
+    return create_engine(engine.url, creator=connect, poolclass=NullPool, hide_parameters=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The pages as Streamlit runs them, without a browser, on a workspace that was scored for real."""
 
+import gc
 import hashlib
 import time
 from datetime import timedelta
@@ -32,7 +33,8 @@ if __name__ == "__main__":
     from storage.workspace import existing_workspace
 
     workspace = existing_workspace({root!r})
-    {name}.page(Visit(as_they_are(workspace), shared_reviews(workspace), {reviewer!r}, {read_only!r}))
+    reviews = shared_reviews(workspace, read_only={read_only!r})
+    {name}.page(Visit(as_they_are(workspace), reviews, {reviewer!r}, {read_only!r}))
 """
 pytestmark = pytest.mark.slow
 _READ_ONLY = {"reviewer": "", "read_only": True}
@@ -129,11 +131,19 @@ def test_the_first_page_says_what_is_kept_for_how_long_and_how_to_delete_it(word
     assert words in kept
 
 
+def _visit_of(hours: float, workspace: Workspace) -> None:
+    """Ada's, so many hours ago."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("storage.reviews.now", lambda: now() - timedelta(hours=hours))
+        open_reviews(workspace).note_visit("Ada")
+
+
 def test_the_overview_says_what_is_new_since_a_persons_last_visit(scored: Workspace) -> None:
     assert "first visit" in _texts(_page("overview", scored).info)
     open_reviews(scored).add(("a" * 64, 0), "right", "Ben")
+    _visit_of(2, scored)
     news = _texts(_page("overview", scored).info)
-    assert "0 files" in news
+    assert "5 files" in news
     assert "1 reviews by others" in news
     assert "Type your name" in _texts(_page("overview", scored, reviewer="").caption)
 
@@ -422,6 +432,12 @@ def test_a_promotion_needs_a_reason_and_keeps_it_with_the_name(challenged: Works
     assert promotions(challenged)["reason"][0] == "Ada, on the review pages: better on the inbox"
 
 
+def test_a_page_that_is_loaded_again_still_says_what_is_new(scored: Workspace) -> None:
+    for hours in (30, 0.5, 0.1):
+        _visit_of(hours, scored)
+    assert "5 files" in _texts(_page("overview", scored).info)
+
+
 def test_a_workspace_without_models_says_how_to_make_one(tmp_path: Path) -> None:
     empty = open_workspace(str(tmp_path / "empty"))
     assert "faceline export latest" in _texts(_page("model_versions", empty).code)
@@ -430,11 +446,23 @@ def test_a_workspace_without_models_says_how_to_make_one(tmp_path: Path) -> None
 # Read-only
 
 
-@pytest.mark.parametrize("name", ["overview", "gallery", "one_photo", "data_quality", "model_versions"])
-def test_read_only_pages_show_and_change_nothing(challenged: Workspace, hopper: Path, name: str) -> None:
-    _page("overview", challenged)  # a visit, so that the database is there
-    before = {path: path.read_bytes() for path in Path(str(challenged.root)).rglob("*") if path.is_file()}
+def _files_of(workspace: Workspace) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in workspace.local_root().rglob("*") if path.is_file()}
+
+
+_SHOWN_TO_ALL = ["overview", "gallery", "one_photo", "try_photo", "data_quality", "training_runs", "model_versions"]
+
+
+@pytest.mark.parametrize("reviewed", [False, True], ids=["never reviewed", "reviewed"])
+@pytest.mark.parametrize("name", _SHOWN_TO_ALL)
+def test_read_only_pages_show_and_change_nothing(
+    challenged: Workspace, hopper: Path, name: str, reviewed: bool
+) -> None:
+    if reviewed:
+        open_reviews(challenged).add((_hash(hopper), 0), "corrected", "Ada", age=77)
+        gc.collect()  # its last connection goes, and with it the files beside the database
+    before = _files_of(challenged)
     app = _page(name, challenged, **_READ_ONLY, photo=_hash(hopper))
     assert not {"Save", "Right"} & {button.label for button in app.button}
     assert not [button for button in app.button if button.label.startswith("Promote")]
-    assert {path: path.read_bytes() for path in before} == before
+    assert _files_of(challenged) == before

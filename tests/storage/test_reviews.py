@@ -3,7 +3,8 @@
 import sqlite3
 import subprocess
 import sys
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -145,12 +146,33 @@ def test_reviews_by_others_are_counted_since_a_moment(reviews: Reviews) -> None:
     assert reviews.count_since(now() + timedelta(hours=1), but_by="anna") == 0
 
 
-def test_a_visit_tells_when_the_one_before_was(reviews: Reviews) -> None:
-    assert reviews.note_visit("anna") is None
-    first = reviews.note_visit("anna")
-    assert first is not None
-    assert timedelta(0) <= now() - first < timedelta(minutes=5)
-    assert reviews.note_visit("ben") is None
+@pytest.fixture
+def visit_of(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, float], datetime | None]:
+    """A visit, so many hours from now."""
+
+    def visit(reviewer: str, hours: float) -> datetime | None:
+        monkeypatch.setattr("storage.reviews.now", lambda: now() + timedelta(hours=hours))
+        return reviews.note_visit(reviewer)
+
+    return visit
+
+
+def test_a_visit_tells_when_the_one_before_was(visit_of: Callable[[str, float], datetime | None]) -> None:
+    assert visit_of("anna", -5) is None
+    before = visit_of("anna", 0)
+    assert before is not None
+    assert abs(now() - timedelta(hours=5) - before) < timedelta(minutes=1)
+    assert visit_of("ben", 0) is None
+
+
+def test_a_page_that_is_loaded_again_within_the_hour_is_the_same_visit(
+    visit_of: Callable[[str, float], datetime | None],
+) -> None:
+    for hours in (-5, -0.9, -0.1):
+        visit_of("anna", hours)
+    before = visit_of("anna", 0)
+    assert before is not None
+    assert abs(now() - timedelta(hours=5) - before) < timedelta(minutes=1)
 
 
 def test_reviews_of_an_earlier_version_are_kept_and_added_to(workspace: Workspace) -> None:

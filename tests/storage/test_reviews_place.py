@@ -116,11 +116,13 @@ def test_what_was_said_is_read_back_in_its_order(workspace: Workspace, reviews_u
 @pytest.mark.slow
 def test_visits_and_the_audit_know_when(workspace: Workspace, reviews_url: str) -> None:
     reviews = open_reviews(workspace)
-    assert reviews.note_visit("anna") is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("storage.reviews.now", lambda: now() - timedelta(hours=2))
+        assert reviews.note_visit("anna") is None
     before = reviews.note_visit("anna")
     assert before is not None
     assert before.utcoffset() == timedelta(0)
-    assert timedelta(0) <= now() - before < timedelta(minutes=5)
+    assert timedelta(hours=2) <= now() - before < timedelta(hours=2, minutes=5)
     reviews.add(FACE, "right", "ben")
     assert reviews.count_since(before, but_by="anna") == 1
     [act] = acts(workspace, reviews).to_dicts()
