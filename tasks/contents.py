@@ -10,7 +10,7 @@ from storage.values import FileStatus
 from storage.workspace import Workspace
 from tasks.folder import LEADS_NOWHERE, Found
 from tasks.heif import MISSING, can_read_heif
-from tasks.read import Looked, is_known, prefix_of
+from tasks.read import PREFIX_DIGITS, Looked, is_known, prefix_of
 
 
 def still_to_do(listed: list[Found], workspace: Workspace, fingerprints: Sequence[str]) -> list[Found]:
@@ -42,8 +42,9 @@ class Contents:
     def _read_prefixes(self) -> np.ndarray:
         # A killed run may have left faces without their `files` row: those count as well, or they would be doubled.
         tables = [self._extracted("files"), self._extracted("faces")]
-        hashes = pl.concat(tables).unique().collect()["file_hash"]
-        return np.unique(np.array([prefix_of(file_hash) for file_hash in hashes], np.uint64))
+        prefixes = pl.concat(tables).select(pl.col("file_hash").str.slice(0, PREFIX_DIGITS))
+        numbers = prefixes.unique().select(pl.all().str.to_integer(base=16, dtype=pl.UInt64)).collect()
+        return np.sort(numbers["file_hash"].to_numpy())
 
     def _extracted(self, table: str) -> pl.LazyFrame:
         return self._workspace.scan(table).filter(self._ours, pl.col("file_hash").is_not_null()).select("file_hash")
@@ -52,8 +53,10 @@ class Contents:
         return not is_known(self.prefixes, file_hash) or not self.recall([file_hash])
 
     def remember(self, hashes: Sequence[str]) -> None:
-        new = np.array([prefix_of(file_hash) for file_hash in hashes], np.uint64)
-        self.prefixes = np.union1d(self.prefixes, new)
+        new = np.unique(np.array([prefix_of(file_hash) for file_hash in hashes], np.uint64))
+        new = new[~np.isin(new, self.prefixes, assume_unique=True)]
+        # Sorting all anew, as union1d does, would take 12 s for a chunk beside ten million; this takes 0.1.
+        self.prefixes = np.insert(self.prefixes, np.searchsorted(self.prefixes, new), new)
 
     def recall(self, hashes: Sequence[str]) -> dict[str, Looked]:
         """What came of those contents, for the ones that really are in the tables."""

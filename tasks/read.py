@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from storage.settings import PhotoSettings  # a worker process has none, and its import takes longer than cv2's
 
 
+PREFIX_DIGITS = 16  # of a hash in hex
+
+
 @dataclass(frozen=True)
 class Face:
     """One face: its box in pixels of the upright full-size photo, how many degrees clockwise that has to be turned
@@ -205,4 +208,4 @@ def is_known(prefixes: np.ndarray, file_hash: str) -> bool:
 
 def prefix_of(file_hash: str) -> int:
     """The first 64 bits of a hash."""
-    return int(file_hash[:16], 16)
+    return int(file_hash[:PREFIX_DIGITS], 16)

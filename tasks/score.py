@@ -13,12 +13,17 @@ from tasks.crop import crop_hash, decode_crops
 from tasks.extract import Extraction
 from tasks.quality import quality
 
+_AT_ONCE = 1024  # crops that are pixels at a time: 50 MB
+
 
 def score_faces(faces: pa.Table, model: Model, run_id: str) -> pa.Table:
     """`faces` are rows of that table, with crops. Raises BadModel on a wrong answer: rows are matched by position,
     so a missing one would give a face its neighbour's age."""
-    if faces.num_rows == 0:
-        return rows_of("scores", [])
+    parts = [_score(faces.slice(start, _AT_ONCE), model, run_id) for start in range(0, faces.num_rows, _AT_ONCE)]
+    return pa.concat_tables([rows_of("scores", []), *parts])
+
+
+def _score(faces: pa.Table, model: Model, run_id: str) -> pa.Table:
     crops = decode_crops(faces["crop"].to_pylist())
     answers, usable = model(crops), quality(crops)
     if len(answers.age) != faces.num_rows:
@@ -37,31 +42,30 @@ def score_faces(faces: pa.Table, model: Model, run_id: str) -> pa.Table:
 
 
 def unscored(workspace: Workspace, sources: list[str], fingerprint: str, model_hash: str) -> pl.DataFrame:
-    """Keys of the faces in `sources` that this model hasn't scored, and whose crop is kept."""
+    """Keys of the faces in `sources` that this model hasn't scored, and whose crop is kept; `row` is where each lies in
+    the table, from the first on."""
     ours = pl.col("fingerprint") == fingerprint
     contents = workspace.scan("files").filter(ours, pl.col("source").is_in(sources)).select("file_hash").unique()
     scored = workspace.scan("scores").filter(ours, pl.col("model_hash") == model_hash).select("file_hash", "face_index")
     return (
         workspace.scan("faces")
+        .with_row_index("row")
         .filter(ours, pl.col("crop_hash").is_not_null())
-        .select("file_hash", "face_index")
+        .select("file_hash", "face_index", "row")
         .join(contents, on="file_hash", how="semi")
         .join(scored, on=["file_hash", "face_index"], how="anti")
+        .sort("row")
         .collect()
     )
 
 
 def faces_with_crops(workspace: Workspace, keys: pl.DataFrame, fingerprint: str) -> pa.Table:
-    """The `faces` rows of those keys. Raises BadWorkspace when a crop isn't the one that was stored: a flipped bit in
-    a Parquet file goes unnoticed by every reader, and would be scored."""
-    ours = pl.col("fingerprint") == fingerprint
-    few = pl.col("file_hash").is_in(keys["file_hash"].unique().implode())
-    rows = (
-        workspace.scan("faces")
-        .filter(ours, few)
-        .join(keys.lazy(), on=["file_hash", "face_index"], how="semi")
-        .collect()
-    )
+    """The `faces` rows of those keys of `unscored`. Raises BadWorkspace when a crop isn't the one that was stored: a
+    flipped bit in a Parquet file goes unnoticed by every reader, and would be scored."""
+    table, first = workspace.scan("faces"), keys["row"][0]
+    rows = _rows_of(keys, table.slice(first, keys["row"][-1] + 1 - first), fingerprint)
+    if len(rows) < len(keys):  # the table lies otherwise than when the keys were taken
+        rows = _rows_of(keys, table, fingerprint)
     damaged = [
         row["file_hash"]
         for row in rows.select("file_hash", "crop", "crop_hash").iter_rows(named=True)
@@ -74,6 +78,11 @@ def faces_with_crops(workspace: Workspace, keys: pl.DataFrame, fingerprint: str)
             "those photos again"
         )
     return cast_to(FACES, rows.select(FACES.names))
+
+
+def _rows_of(keys: pl.DataFrame, faces: pl.LazyFrame, fingerprint: str) -> pl.DataFrame:
+    found = faces.filter(pl.col("fingerprint") == fingerprint)
+    return found.join(keys.lazy(), on=["file_hash", "face_index"], how="semi").collect()
 
 
 def score_stored_faces(keys: pl.DataFrame, extraction: Extraction, model: Model) -> pa.Table:

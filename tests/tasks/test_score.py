@@ -144,13 +144,25 @@ def test_a_photo_at_two_paths_is_scored_once(workspace: Workspace) -> None:
     assert len(unscored(workspace, ["/photos"], FINGERPRINT, "m" * 64)) == 2
 
 
-def test_faces_come_with_their_crops(workspace: Workspace) -> None:
-    fill(workspace, "a.jpg", "b.jpg")
-    keys = pl.DataFrame(
-        {"file_hash": [content_hash("b.jpg")], "face_index": [1]}, schema_overrides={"face_index": pl.Int16}
-    )
-    found = faces_with_crops(workspace, keys, FINGERPRINT)
-    assert found["crop"].to_pylist() == [face_row("b.jpg", 1)["crop"]]
+@pytest.mark.parametrize("away", [0, 3], ids=["where it lay", "elsewhere, as after a compaction"])
+def test_faces_come_with_their_crops(workspace: Workspace, away: int) -> None:
+    """A key says where the face lies, so that not all crops are read for some."""
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        fill(workspace, name)
+    keys = unscored(workspace, ["/photos"], FINGERPRINT, "m" * 64).with_columns(pl.col("row") + away)
+    for key in in_batches(keys, 1):
+        [found] = faces_with_crops(workspace, key, FINGERPRINT).to_pylist()
+        assert (found["file_hash"], found["face_index"]) == key.row(0)[:2]
+        assert found["crop"] is not None
+
+
+def test_more_faces_than_are_decoded_at_a_time_get_their_own_answers(
+    model: OnnxModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = faces(*(face_row(f"{value}.jpg", crop=grey(value)) for value in range(0, 250, 50)))
+    whole = score_faces(rows, model, "run")
+    monkeypatch.setattr("tasks.score._AT_ONCE", 2)
+    assert score_faces(rows, model, "run").drop(["scored_at"]).equals(whole.drop(["scored_at"]))
 
 
 def test_a_damaged_crop_is_never_scored(workspace: Workspace) -> None:
