@@ -1,0 +1,34 @@
+"""What people said in review, put in the place of what labels say, face by face."""
+
+import polars as pl
+
+from storage.reviews import Reviews
+from storage.values import LabelStatus
+
+_FACE = ["file_hash", "face_index"]
+
+
+def said_of_faces(reviews: Reviews | None) -> pl.DataFrame:
+    """The newest review of each face: file_hash, face_index, verdict, said_age, said_gender."""
+    schema = {"file_hash": pl.String, "face_index": pl.Int16, "verdict": pl.String}
+    if reviews is None:
+        return pl.DataFrame(schema=schema | {"said_age": pl.Float32, "said_gender": pl.String})
+    corrected = pl.col("verdict") == "corrected"
+    ages, genders = pl.when(corrected).then("age"), pl.when(corrected).then("gender")
+    return reviews.newest().select(*schema, said_age=ages, said_gender=genders)
+
+
+def with_reviews(faces: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:
+    """Faces with what is known of each: age, gender, label_status and groups are their photo's label's before, null
+    where that can't be theirs and nothing was said of them. Adds verdict and `real_faces`, how many their photo has."""
+    joined = faces.join(said, on=_FACE, how="left", maintain_order="left")
+    no_face = (pl.col("verdict") == "not_a_face").fill_null(False)
+    joined = joined.with_columns(real_faces=pl.col("face_count") - no_face.sum().over("file_hash").cast(pl.Int16))
+    own = (pl.col("real_faces") == 1) & ~no_face  # of several faces, the label is of one that isn't known
+    answered = pl.col("said_age").is_not_null() | pl.col("said_gender").is_not_null()
+    return joined.with_columns(
+        age=pl.coalesce("said_age", pl.when(own).then("age")),
+        gender=pl.coalesce("said_gender", pl.when(own).then("gender")),
+        label_status=pl.when(answered).then(pl.lit(str(LabelStatus.OK))).when(own).then("label_status"),
+        groups=pl.when(own).then("groups"),
+    )
