@@ -74,14 +74,14 @@ _NEWEST = {
     "age": pl.Float32,
     "gender": pl.String,
     "reason": pl.String,
+    "old_gender": pl.String,
+    "model_version": pl.String,
 }
 _LOG = _NEWEST | {
     "id": pl.Int64,
     "reviewer": pl.String,
     "reviewed_at": pl.Datetime("us", "UTC"),
     "old_age": pl.Float32,
-    "old_gender": pl.String,
-    "model_version": pl.String,
 }
 
 
@@ -138,7 +138,7 @@ class Reviews:
 
     def newest(self) -> pl.DataFrame:
         """One row a face: the review committed last, withdrawn ones left out. Columns: file_hash, face_index, verdict,
-        age, gender, reason."""
+        age, gender, reason, old_gender, model_version."""
         last = select(func.max(REVIEWS.c.id)).group_by(REVIEWS.c.file_hash, REVIEWS.c.face_index)
         return self._read(select(REVIEWS).where(REVIEWS.c.id.in_(last), REVIEWS.c.verdict != "withdrawn"), _NEWEST)
 

@@ -9,13 +9,22 @@ _FACE = ["file_hash", "face_index"]
 
 
 def said_of_faces(reviews: Reviews | None) -> pl.DataFrame:
-    """The newest review of each face: file_hash, face_index, verdict, said_age, said_gender."""
+    """The newest review of each face: file_hash, face_index, verdict, said_age, said_gender.
+
+    Who calls an estimate right confirms its gender, which eyes can tell; its age is the model's own guess still, and
+    no measure of the face, so it isn't taken. Where a label was called right, it stands."""
     schema = {"file_hash": pl.String, "face_index": pl.Int16, "verdict": pl.String}
     if reviews is None:
         return pl.DataFrame(schema=schema | {"said_age": pl.Float32, "said_gender": pl.String})
     corrected = pl.col("verdict") == "corrected"
-    ages, genders = pl.when(corrected).then("age"), pl.when(corrected).then("gender")
-    return reviews.newest().select(*schema, said_age=ages, said_gender=genders)
+    # On the page Review, `34` says that the age is wrong and the gender isn't, or it would be `34g`.
+    let_stand = corrected & pl.col("gender").is_null() & pl.col("age").is_not_null() & pl.col("reason").is_not_null()
+    confirmed = ((pl.col("verdict") == "right") | let_stand) & pl.col("model_version").is_not_null()
+    return reviews.newest().select(
+        *schema,
+        said_age=pl.when(corrected).then("age"),
+        said_gender=pl.when(confirmed).then("old_gender").when(corrected).then("gender"),
+    )
 
 
 def with_reviews(faces: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:

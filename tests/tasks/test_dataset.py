@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from storage.reviews import Reviews, open_reviews
+from storage.reviews import Reviews, Shown, open_reviews
 from storage.values import FileStatus, LabelStatus
 from storage.workspace import Workspace, open_workspace
 from tasks.dataset import (
@@ -147,6 +147,53 @@ def test_a_correction_labels_a_photo_that_had_no_label(
     workspace.append("faces", faces(face_row("a.jpg")))
     reviews.add((content_hash("a.jpg"), 0), "corrected", "anna", age=age, gender=gender)
     assert labelled_faces(workspace, reviews, 32).rows.select("age", "gender").rows() == [(age, gender)]
+
+
+ESTIMATE = Shown("uncertain gender", 30.0, "female", "pretrained")
+GALLERY = Shown(None, 30.0, "female", "pretrained")
+LABEL = Shown("suspicious label", 60.0, "male")
+UNKNOWN = Shown()  # as in reviews of earlier versions
+SHOWN_AND_SAID = {  # of a face labelled male, 60: what was shown and said, and the age and gender to train on
+    "right of an estimate": (ESTIMATE, "right", {}, (60.0, "female")),
+    "right in the gallery": (GALLERY, "right", {}, (60.0, "female")),
+    "right of the label": (LABEL, "right", {}, (60.0, "male")),
+    "right of what isn't known": (UNKNOWN, "right", {}, (60.0, "male")),
+    "another age than the estimate's": (ESTIMATE, "corrected", {"age": 34}, (34.0, "female")),
+    "another gender than the estimate's": (ESTIMATE, "corrected", {"gender": "male"}, (60.0, "male")),
+    "both": (ESTIMATE, "corrected", {"age": 34, "gender": "male"}, (34.0, "male")),
+    "an age in the gallery, no gender": (GALLERY, "corrected", {"age": 34}, (34.0, "male")),
+    "wrong in the gallery, and nothing else": (GALLERY, "corrected", {}, (60.0, "male")),
+    "another age than the label's": (LABEL, "corrected", {"age": 34}, (34.0, "male")),
+}
+
+
+@pytest.mark.parametrize("case", SHOWN_AND_SAID)
+def test_what_was_said_counts_of_what_was_shown(workspace: Workspace, reviews: Reviews, case: str) -> None:
+    shown, verdict, said, known = SHOWN_AND_SAID[case]
+    add(workspace, "a.jpg", age=60.0, gender="male")
+    reviews.add((content_hash("a.jpg"), 0), verdict, "anna", shown=shown, **said)
+    assert labelled_faces(workspace, reviews, 32).rows.select("age", "gender").rows() == [known]
+
+
+def test_an_estimate_called_right_gives_its_gender_and_never_its_age(workspace: Workspace, reviews: Reviews) -> None:
+    workspace.append("files", files(file_row("a.jpg"), file_row("b.jpg", face_count=2)))
+    workspace.append("faces", faces(face_row("a.jpg"), face_row("b.jpg"), face_row("b.jpg", 1)))
+    for name, index in (("a.jpg", 0), ("b.jpg", 1)):
+        reviews.add((content_hash(name), index), "right", "anna", shown=ESTIMATE)
+    rows = labelled_faces(workspace, reviews, 32).rows.sort("face_index")
+    assert rows.select("face_index", "age", "gender").rows() == [(0, None, "female"), (1, None, "female")]
+
+
+def test_right_of_a_model_that_judges_age_alone_says_nothing(workspace: Workspace, reviews: Reviews) -> None:
+    add(workspace, "a.jpg", gender="male")
+    reviews.add((content_hash("a.jpg"), 0), "right", "anna", shown=Shown("wide interval", 30.0, None, "pretrained"))
+    assert labelled_faces(workspace, reviews, 32).rows.select("age", "gender").rows() == [(30.0, "male")]
+
+
+def test_a_gender_heals_an_invalid_label_without_its_age(workspace: Workspace, reviews: Reviews) -> None:
+    add(workspace, "a.jpg", age=None, gender="male", status=LabelStatus.INVALID)
+    reviews.add((content_hash("a.jpg"), 0), "right", "anna", shown=ESTIMATE)
+    assert labelled_faces(workspace, reviews, 32).rows.select("age", "gender").rows() == [(None, "female")]
 
 
 def test_what_a_person_called_no_face_is_left_out(workspace: Workspace, reviews: Reviews) -> None:
