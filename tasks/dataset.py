@@ -56,9 +56,9 @@ class Truth:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled faces, one row each: file_hash, face_index, crop, crop_hash, label_source, age, gender, subject_id
-    (of the photo: among several faces, of one of them), groups (null where the photo's label isn't the face's),
-    given_side, side. `left_out` counts the photos that gave none, by reason."""
+    """Labelled faces, one row each: file_hash, face_index, crop, crop_hash, label_source (as in the table `labels`, or
+    `review`), age, gender, subject_id (of the photo: among several faces, of one of them), groups (null where the
+    photo's label isn't the face's), given_side, side. `left_out` counts the photos that gave none, by reason."""
 
     rows: pl.DataFrame
     left_out: dict[str, int]
@@ -85,6 +85,12 @@ class Dataset:
     def groups(self, indices: np.ndarray) -> list[dict[str, str]]:
         """The further label columns of those faces."""
         return [dict(self.rows["groups"][int(index)] or {}) for index in indices]
+
+    def label_sources(self) -> dict[str, dict[str, int]]:
+        """For each side how many faces have their age or gender from which source; `review` is what people said where
+        the labels say something else, or nothing."""
+        counts = self.rows.group_by("side", "label_source").len().sort("len", "label_source", descending=[True, False])
+        return {side: dict(counts.filter(side=side).drop("side").iter_rows()) for side in SIDES}
 
     def data_hash(self) -> str:
         """SHA-256 over crops and labels: two runs on equal data have equal hashes."""

@@ -5,6 +5,7 @@ import polars as pl
 from storage.reviews import Reviews
 from storage.values import LabelStatus
 
+REVIEW = "review"  # a label_source
 _FACE = ["file_hash", "face_index"]
 
 
@@ -28,16 +29,20 @@ def said_of_faces(reviews: Reviews | None) -> pl.DataFrame:
 
 
 def with_reviews(faces: pl.DataFrame, said: pl.DataFrame) -> pl.DataFrame:
-    """Faces with what is known of each: age, gender, label_status and groups are their photo's label's before, null
-    where that can't be theirs and nothing was said of them. Adds verdict and `real_faces`, how many their photo has."""
+    """Faces with what is known of each: age, gender, label_source, label_status and groups are their photo's label's
+    before, null where that can't be theirs and nothing was said of them. The source is REVIEW where what was said isn't
+    what the label says. Adds verdict and `real_faces`, how many their photo has."""
     joined = faces.join(said, on=_FACE, how="left", maintain_order="left")
     no_face = (pl.col("verdict") == "not_a_face").fill_null(False)
     joined = joined.with_columns(real_faces=pl.col("face_count") - no_face.sum().over("file_hash").cast(pl.Int16))
     own = (pl.col("real_faces") == 1) & ~no_face  # of several faces, the label is of one that isn't known
     answered = pl.col("said_age").is_not_null() | pl.col("said_gender").is_not_null()
+    age, gender = (pl.coalesce(f"said_{name}", pl.when(own).then(name)) for name in ("age", "gender"))
+    as_labelled = own & age.eq_missing(pl.col("age")) & gender.eq_missing(pl.col("gender"))
     return joined.with_columns(
-        age=pl.coalesce("said_age", pl.when(own).then("age")),
-        gender=pl.coalesce("said_gender", pl.when(own).then("gender")),
+        age=age,
+        gender=gender,
+        label_source=pl.when(as_labelled).then("label_source").when(answered).then(pl.lit(REVIEW)),
         label_status=pl.when(answered).then(pl.lit(str(LabelStatus.OK))).when(own).then("label_status"),
         groups=pl.when(own).then("groups"),
     )

@@ -175,6 +175,27 @@ def test_what_was_said_counts_of_what_was_shown(workspace: Workspace, reviews: R
     assert labelled_faces(workspace, reviews, 32).rows.select("age", "gender").rows() == [known]
 
 
+def test_what_people_said_is_counted_as_a_source_of_labels(workspace: Workspace, reviews: Reviews) -> None:
+    """Who confirms what the label says leaves it its source."""
+    for name in ("as it was", "confirmed", "repeated", "other age", "other gender", "no face"):
+        add(workspace, name, age=60.0, gender="female", groups=[("split", "train")])
+    reviews.add((content_hash("confirmed"), 0), "right", "anna", shown=ESTIMATE)
+    reviews.add((content_hash("repeated"), 0), "corrected", "anna", age=60)
+    reviews.add((content_hash("other age"), 0), "corrected", "anna", age=34)
+    reviews.add((content_hash("other gender"), 0), "corrected", "anna", gender="male")
+    reviews.add((content_hash("no face"), 0), "not_a_face", "anna")
+    add_group_photo(workspace, "several", 2, groups=[("split", "val")])
+    reviews.add((content_hash("several"), 1), "corrected", "anna", age=34)
+    workspace.append("files", files(file_row("no label")))
+    workspace.append("faces", faces(face_row("no label")))
+    reviews.add((content_hash("no label"), 0), "right", "anna", shown=ESTIMATE)
+    assert gather(workspace, 32).label_sources() == {
+        "train": {"review": 3, "wiki": 3},
+        "val": {"review": 1},
+        "test": {},
+    }
+
+
 def test_an_estimate_called_right_gives_its_gender_and_never_its_age(workspace: Workspace, reviews: Reviews) -> None:
     workspace.append("files", files(file_row("a.jpg"), file_row("b.jpg", face_count=2)))
     workspace.append("faces", faces(face_row("a.jpg"), face_row("b.jpg"), face_row("b.jpg", 1)))
