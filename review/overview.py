@@ -7,11 +7,11 @@ from review.charts import age_histogram, arrivals_chart, error_chart
 from review.links import review_link
 from review.opened import Tables
 from review.visit import Visit
-from review.words import failed_words, percent, plain, since_words
+from review.words import NOTHING_DRAWN, failed_words, percent, plain, since_words
 from storage import queries
 from storage.live_error import Estimate, live_error, live_error_by_week
 from storage.queries import FaceFilter, ModelInUse
-from storage.worth import waiting
+from storage.worth import is_all_labelled, waiting
 from tasks.drift import Week, in_words
 
 _CARD_WIDTH = 150  # pixels
@@ -24,6 +24,8 @@ commands delete a photo, or all of a person's, from all of it for good; to delet
 _ESTIMATES = """Ages and genders are estimates from looks, with errors that differ by age and by group: the model's card
 has them, see `faceline models show champion`. They describe collections of photos, and are not for decisions about
 people."""
+
+_DRAWN = "They come up on the page Review, one in ten, and are of photos without a label."
 
 
 def read_ahead(tables: Tables) -> None:
@@ -124,7 +126,8 @@ def _model(visit: Visit, model: ModelInUse | None) -> None:
         elif model.is_champion is False:
             st.badge("the champion has scored nothing yet", color="gray")
     if visit.reviews is not None:
-        _live_error(visit.reviews.given_for("random", model.model_version))
+        none = is_all_labelled(visit.tables.pool(model.model_hash))
+        _live_error(visit.reviews.given_for("random", model.model_version), NOTHING_DRAWN if none else _DRAWN)
     _this_week(visit.tables.week())
 
 
@@ -141,12 +144,12 @@ def _this_week(week: Week) -> None:
         st.caption("Too few faces came in within the last seven days to say whether they are like those before.")
 
 
-def _live_error(answers: pl.DataFrame) -> None:
+def _live_error(answers: pl.DataFrame, how_drawn: str) -> None:
     found = live_error(answers)
     if found.age_mae is None:
         st.caption(
             "How good it is on these photos can't be said yet: of the faces that were drawn at random, "
-            f"{found.reviewed} are reviewed, and it takes 20. They come up on the page Review, one in ten."
+            f"{found.reviewed} are reviewed, and it takes 20. {how_drawn}"
         )
         return
     with st.grid(3, min_column_width=_CARD_WIDTH):

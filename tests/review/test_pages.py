@@ -21,7 +21,7 @@ from storage.workspace import Workspace, existing_workspace, now, open_workspace
 from tests.bucket import upload
 from tests.findings import finding, write_findings
 from tests.review.conftest import MARKUP_NAME, REPORT
-from tests.rows import content_hash, face_row, faces, file_row, files, score_row, scores
+from tests.rows import content_hash, face_row, faces, file_row, files, label_row, labels, score_row, scores
 
 # Guarded like app.py: the processes that read photos import the main file again.
 _SCRIPT = """
@@ -147,6 +147,16 @@ def test_enough_random_answers_give_the_live_error(scored: Workspace) -> None:
     for number in range(20):
         open_reviews(scored).add((f"{number:064x}", 0), "corrected", "Ada", age=34, shown=shown)
     assert _metrics(_page("overview", scored))["Age error, years"] == "4.0"
+
+
+def test_where_every_face_is_labelled_the_pages_say_that_none_is_drawn(scored: Workspace) -> None:
+    assert "of photos without a label" in _texts(_page("overview", scored).caption)
+    hashes = scored.scan("scores").select("file_hash").collect()["file_hash"].unique()
+    scored.append("labels", labels(*(label_row("", file_hash=file_hash) for file_hash in hashes)))
+    st.cache_resource.clear()
+    assert "none is drawn at random" in _texts(_page("overview", scored).caption)
+    assert "none is drawn at random" in _texts(_page("review_queue", scored, why="random").info)
+    assert _page("review_queue", scored).button
 
 
 def test_a_week_of_other_faces_is_a_warning_and_one_of_the_same_is_not(scored: Workspace) -> None:
