@@ -146,11 +146,12 @@ class Reviews:
         """Everything that was ever said of a photo's faces, in the order of saying: every column of REVIEWS."""
         return self._read(select(REVIEWS).where(REVIEWS.c.file_hash == file_hash), _LOG)
 
-    def given_for(self, reason: str, model_version: str) -> pl.DataFrame:
-        """The newest answer to each face that was shown for that reason with that model's estimate, withdrawn ones
-        left out: every column of REVIEWS."""
-        asked = (REVIEWS.c.reason == reason) & (REVIEWS.c.model_version == model_version)
-        last = select(func.max(REVIEWS.c.id)).where(asked).group_by(REVIEWS.c.file_hash, REVIEWS.c.face_index)
+    def given_for(self, reason: str) -> pl.DataFrame:
+        """The newest answer to each face that was shown for that reason with a model's estimate, for each model,
+        withdrawn ones left out: every column of REVIEWS."""
+        asked = (REVIEWS.c.reason == reason) & REVIEWS.c.model_version.is_not(None)
+        shown = (REVIEWS.c.file_hash, REVIEWS.c.face_index, REVIEWS.c.model_version)
+        last = select(func.max(REVIEWS.c.id)).where(asked).group_by(*shown)
         return self._read(select(REVIEWS).where(REVIEWS.c.id.in_(last), REVIEWS.c.verdict != "withdrawn"), _LOG)
 
     def last_id(self) -> int:

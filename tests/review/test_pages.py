@@ -14,7 +14,7 @@ from review.review_queue import _BLINK_S
 from storage import queries
 from storage.audit import promotions
 from storage.registry import champion, register, versions
-from storage.reviews import open_reviews
+from storage.reviews import Shown, open_reviews
 from storage.runs import training_runs
 from storage.values import FindingKind
 from storage.workspace import Workspace, existing_workspace, now, open_workspace
@@ -139,14 +139,30 @@ def test_the_overview_says_what_is_new_since_a_persons_last_visit(scored: Worksp
 
 
 def test_enough_random_answers_give_the_live_error(scored: Workspace) -> None:
-    from storage.reviews import Shown
-
     model = _in_use(scored)
     assert model is not None
     shown = Shown("random", 30.0, "female", model.model_version)
     for number in range(20):
         open_reviews(scored).add((f"{number:064x}", 0), "corrected", "Ada", age=34, shown=shown)
     assert _metrics(_page("overview", scored))["Age error, years"] == "4.0"
+
+
+def test_the_live_error_goes_on_from_model_to_model(scored: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The headline is of the model in use, of which too few faces were reviewed; the weeks are of all models."""
+    reviews, today = open_reviews(scored), now()
+    for week, version in enumerate(["20260101-000000-aaaaaaaa", "20260108-000000-bbbbbbbb"]):
+        monkeypatch.setattr("storage.reviews.now", lambda days=14 - 7 * week: today - timedelta(days=days))
+        for number in range(20):
+            shown = Shown("random", 30.0, "female", version)
+            reviews.add((f"{number:064x}", 0), "corrected", "Ada", age=34, shown=shown)
+    monkeypatch.undo()
+    app = _page("overview", scored)
+    assert "it takes 20" in _texts(app.caption)
+    assert "Week by week" in _texts(app.caption)
+    drawn = [chart.proto.spec for chart in app.get("vega_lite_chart")]
+    drawn = [spec for spec in drawn if "model_version" in spec]
+    assert len(drawn) == 2
+    assert all("20260101-000000-aaaaaaaa" in spec and "20260108-000000-bbbbbbbb" in spec for spec in drawn)
 
 
 def test_where_every_face_is_labelled_the_pages_say_that_none_is_drawn(scored: Workspace) -> None:
