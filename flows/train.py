@@ -96,7 +96,8 @@ def _run(settings: TrainSettings, dataset: Dataset, start: "LayerWeights", place
 
     folder = places.run
     seed_everything(settings.seed)
-    about = {"data_hash": dataset.data_hash(), "device": device, "left_out": dataset.left_out, "with": made_with()}
+    data = {"label_sources": dataset.label_sources(), "left_out": dataset.left_out}
+    about = {"data_hash": dataset.data_hash(), "device": device, **data, "with": made_with()}
     _same_run(folder, settings, about)
     build = builder(settings)
     network = build(_thinned(start, dataset, settings) if settings.network == "fast" else start, half=settings.half)

@@ -21,9 +21,10 @@ _USE = (
 
 
 def model_card(settings: TrainSettings, about: dict, metrics: dict) -> str:
-    """Markdown. `about` has data, licence, faces by side, data_hash, device and `with`; `metrics` holds `val` and
-    `test`, each as tasks/evaluate.py reports it, `parity`, the largest differences between ONNX and Keras, and may
-    hold `int8`, what 8 bits changed, `robustness` and `smallest_face`, as tasks/degrade.py has them."""
+    """Markdown. `about` has data, licence, faces by side, data_hash, device and `with`, and may have label_sources by
+    side; `metrics` holds `val` and `test`, each as tasks/evaluate.py reports it, `parity`, the largest differences
+    between ONNX and Keras, and may hold `int8`, what 8 bits changed, `robustness` and `smallest_face`, as
+    tasks/degrade.py has them."""
     side = "test" if metrics["test"]["overall"] else "val"
     figures, faces = metrics[side], about["faces"]
     parts = [
@@ -67,8 +68,18 @@ def _data(about: dict) -> str:
     return (
         f"{about['data']} {faces['train']:,} faces to train on, {faces['val']:,} to tune and calibrate on, "
         f"{faces['test']:,} to test on; nobody, as far as the labels tell, is in two of these. What is rare in the "
-        f"data is what the model is worst at: see the figures by age.\n\nLicence: {about['licence']}"
+        f"data is what the model is worst at: see the figures by age.{_sources(about.get('label_sources'))}\n\n"
+        f"Licence: {about['licence']}"
     )
+
+
+def _sources(by_side: dict[str, dict[str, int]] | None) -> str:
+    if by_side is None:
+        return ""
+    names = sorted({name for counts in by_side.values() for name in counts})
+    rows = [[_escaped(name), *(f"{counts.get(name, 0):,}" for counts in by_side.values())] for name in names]
+    reviews = " (`review`: a person said so of the face, against its label or without one)" if "review" in names else ""
+    return f"\n\nWhere the faces' labels are from{reviews}:\n\n{_table(['', *by_side], rows)}"
 
 
 def _recipe(settings: TrainSettings, about: dict, metrics: dict) -> str:

@@ -5,9 +5,12 @@ from datetime import timedelta
 import altair as alt
 import polars as pl
 
+from storage.live_error import AGE_ERROR
+
 GENDER_COLOURS = {"female": "#8465d8", "male": "#128a75", "uncertain": "#7f8894", "not judged": "#5c7cfa"}
 LINE_COLOURS = {"training": "#5c7cfa", "validation": "#c9701f"}
 KIND_COLOURS = ("#5c7cfa", "#c9701f", "#128a75", "#c2578f", "#8465d8", "#7f8894")
+_EARLIER = "earlier models"
 _BAND_YEARS = 5
 _HEIGHT = 270  # pixels, with axes and legend
 
@@ -67,15 +70,38 @@ def arrivals_chart(rows: pl.DataFrame, by: str) -> alt.Chart:
     )
 
 
-def error_chart(weeks: pl.DataFrame) -> alt.LayerChart:
-    """A figure by week with its interval, as live_error_by_week gives it."""
-    base = alt.Chart(weeks).encode(x=alt.X("week:T", title=None, axis=alt.Axis(grid=False)))
-    zero = alt.Scale(zero=True)
-    bars = base.mark_rule(color=LINE_COLOURS["training"], strokeWidth=2).encode(
-        y=alt.Y("low:Q", title="age error, years", scale=zero), y2="high:Q"
+def error_chart(weeks: pl.DataFrame, figure: str, number_format: str) -> alt.LayerChart:
+    """One figure of live_error_by_week, by week and with its interval, a colour a model; where there are many of them,
+    the earlier ones have one together. Models of one week stand side by side, a day apart."""
+    newest_first = (
+        weeks.group_by("model_version").agg(pl.col("week").max()).sort("week", "model_version")["model_version"]
     )
-    points = base.mark_point(color=LINE_COLOURS["training"], filled=True, size=60, opacity=1).encode(
-        y="value:Q", tooltip=["week:T", alt.Tooltip("value:Q", format=".1f"), "faces:Q"]
+    named = newest_first.reverse().to_list()
+    if len(named) > len(KIND_COLOURS):
+        named = named[: len(KIND_COLOURS) - 1]
+    model = pl.when(pl.col("model_version").is_in(named)).then("model_version").otherwise(pl.lit(_EARLIER))
+    place = pl.duration(days=pl.col("model_version").rank("dense").over("week") - 1)
+    shown = weeks.with_columns(model=model, at=pl.col("week") + place).filter(figure=figure)
+    domain = [name for name in [*named, _EARLIER] if name in set(shown["model"])]
+    colours = alt.Scale(domain=domain, range=list(KIND_COLOURS[: len(domain)]))
+    base = alt.Chart(shown).encode(
+        x=alt.X("yearmonthdate(at):T", title=None, axis=alt.Axis(grid=False, tickCount=8, format="%d %b")),
+        color=alt.Color(
+            "model:N", scale=colours, legend=alt.Legend(title=None, orient="top", labelLimit=260, columns=2)
+        ),
+    )
+    axis = alt.Axis(format=number_format, tickCount=5)
+    bars = base.mark_rule(strokeWidth=2).encode(
+        y=alt.Y("low:Q", title=figure, axis=axis, scale=alt.Scale(zero=figure == AGE_ERROR)), y2="high:Q"
+    )
+    points = base.mark_point(filled=True, size=60, opacity=1).encode(
+        y="value:Q",
+        tooltip=[
+            alt.Tooltip("week:T", format="%Y-%m-%d"),
+            "model_version:N",
+            *(alt.Tooltip(f"{name}:Q", format=number_format) for name in ("value", "low", "high")),
+            "faces:Q",
+        ],
     )
     return alt.LayerChart(layer=[bars, points]).properties(height=_HEIGHT)
 

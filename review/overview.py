@@ -7,14 +7,14 @@ from review.charts import age_histogram, arrivals_chart, error_chart
 from review.links import review_link
 from review.opened import Tables
 from review.visit import Visit
-from review.words import failed_words, percent, plain, since_words
+from review.words import NOTHING_DRAWN, failed_words, percent, plain, since_words
 from storage import queries
-from storage.live_error import Estimate, live_error, live_error_by_week
+from storage.live_error import AGE_ERROR, GENDER_ACCURACY, Estimate, live_error, live_error_by_week
 from storage.queries import FaceFilter, ModelInUse
-from storage.worth import waiting
+from storage.worth import is_all_labelled, waiting
 from tasks.drift import Week, in_words
 
-_CARD_WIDTH = 150  # pixels
+_CARD_WIDTH, _CHART_WIDTH = 150, 300  # pixels
 _KEPT = """Kept in the workspace's folder: the path, size, time and SHA-256 of each file met; for each face its box, a
 small crop and what models said of it; labels; reviews with their reviewers' names; models, and which photos they
 learnt from. The photos stay where they are, and a photo that is tried out on these pages isn't kept.
@@ -24,6 +24,8 @@ commands delete a photo, or all of a person's, from all of it for good; to delet
 _ESTIMATES = """Ages and genders are estimates from looks, with errors that differ by age and by group: the model's card
 has them, see `faceline models show champion`. They describe collections of photos, and are not for decisions about
 people."""
+
+_DRAWN = "They come up on the page Review, one in ten, and are of photos without a label."
 
 
 def read_ahead(tables: Tables) -> None:
@@ -124,7 +126,11 @@ def _model(visit: Visit, model: ModelInUse | None) -> None:
         elif model.is_champion is False:
             st.badge("the champion has scored nothing yet", color="gray")
     if visit.reviews is not None:
-        _live_error(visit.reviews.given_for("random", model.model_version))
+        none = is_all_labelled(visit.tables.pool(model.model_hash))
+        answers = visit.reviews.given_for("random")
+        in_use = answers.filter(pl.col("model_version") == model.model_version)
+        _live_error(in_use, NOTHING_DRAWN if none else _DRAWN)
+        _live_errors_by_week(answers)
     _this_week(visit.tables.week())
 
 
@@ -141,12 +147,12 @@ def _this_week(week: Week) -> None:
         st.caption("Too few faces came in within the last seven days to say whether they are like those before.")
 
 
-def _live_error(answers: pl.DataFrame) -> None:
+def _live_error(answers: pl.DataFrame, how_drawn: str) -> None:
     found = live_error(answers)
     if found.age_mae is None:
         st.caption(
             "How good it is on these photos can't be said yet: of the faces that were drawn at random, "
-            f"{found.reviewed} are reviewed, and it takes 20. They come up on the page Review, one in ten."
+            f"{found.reviewed} are reviewed, and it takes 20. {how_drawn}"
         )
         return
     with st.grid(3, min_column_width=_CARD_WIDTH):
@@ -157,9 +163,20 @@ def _live_error(answers: pl.DataFrame) -> None:
         f"From {found.reviewed:,} faces drawn at random and reviewed, so without bias. A reviewer's eye isn't a birth "
         "certificate, and `right` counts as no error: against true ages the error is larger."
     )
+
+
+def _live_errors_by_week(answers: pl.DataFrame) -> None:
+    """Of all models: of one that was promoted lately there is no history yet."""
     weeks = live_error_by_week(answers)
-    if len(weeks) > 1:
-        st.altair_chart(error_chart(weeks), alt="Age error in years, by week, with its 95 % interval")
+    if weeks.select("week", "model_version").n_unique() < 2:
+        return
+    st.caption("Week by week, of each model that was in use then, with 95 % intervals:")
+    with st.grid(2, min_column_width=_CHART_WIDTH) as grid:
+        for figure, number_format in ((AGE_ERROR, ".1f"), (GENDER_ACCURACY, ".0%")):
+            if figure in set(weeks["figure"]):
+                with grid.cell():
+                    chart = error_chart(weeks, figure, number_format)
+                    st.altair_chart(chart, alt=f"{figure} by week and model, with its 95 % interval")
 
 
 def _estimate(label: str, estimate: Estimate | None, about: str, unit: str) -> None:

@@ -12,6 +12,7 @@ from review.links import photo_link
 from review.opened import as_they_are, background, claims_of
 from review.visit import Visit
 from review.words import (
+    NOTHING_DRAWN,
     gender_colour,
     gender_line,
     interval_words,
@@ -20,7 +21,7 @@ from review.words import (
     said_words,
 )
 from storage.reviews import Reviews
-from storage.worth import REASONS, Reason, next_faces
+from storage.worth import REASONS, Reason, is_all_labelled, next_faces
 
 _BUTTONS: tuple[tuple[Kind | None, str, str], ...] = (  # kind (None: wrong gender), label, key
     ("right", "Right", "y"),
@@ -53,6 +54,9 @@ def page(visit: Visit) -> None:
     if not visit.reviewer:
         st.info("Type your name in the sidebar first: it is kept with each review.", icon=":material/person:")
         return
+    if asked.reason == "random" and is_all_labelled(visit.tables.pool(asked.model_hash)):
+        st.info(NOTHING_DRAWN)
+        return
     _looking(_queue(visit, visit.writes_to, asked), visit.reviewer)
 
 
@@ -62,7 +66,8 @@ def _why():
         REASONS,
         key="why",
         bind="query-params",
-        help="None chosen: all of them, those first of which a look teaches most, and each tenth face at random.",
+        help="None chosen: all of them, those first of which a look teaches most, and each tenth face at random among "
+        "those without a label.",
     )
 
 

@@ -21,6 +21,11 @@ _REASONS = {  # of storage/worth.py
     "low quality": "Shown because the crop is of low quality.",
     "random": "Drawn at random: answers to such faces measure how good the model is.",
 }
+NOTHING_DRAWN = (
+    "Each scored face has a label, so none is drawn at random: a model may know by heart what it learnt from. How good "
+    "it is on labelled faces that it didn't learn from is on the page Models; to measure it here, score photos that "
+    "have no label."
+)
 _WORD_JOINER = "\u2060"  # no width; breaks `:icon:`, addresses and e-mail, which Streamlit finds after unescaping
 _NEARLY_SURE = 0.95
 _LONGEST_NAME = 15

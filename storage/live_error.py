@@ -1,4 +1,4 @@
-"""How good the model in use is on the photos that really come in, from what people said of faces drawn at random.
+"""How good a model is on the photos that really come in, from what people said of faces drawn at random.
 
 It is a person's eye against the model, not a birth certificate: `right` counts as no error at all, so the age error is
 what reviewers would change, and less than a labelled test set shows. scipy.stats is imported where it's needed: that
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+AGE_ERROR, GENDER_ACCURACY = "age error, years", "gender accuracy"  # figures of live_error_by_week
 _RESAMPLES = 1000
 _FEW = 20  # reviewed faces; of fewer, no figure is given
 
@@ -34,7 +35,7 @@ class LiveError:
 
 
 def live_error(answers: pl.DataFrame) -> LiveError:
-    """`answers` is Reviews.given_for("random", model_version)."""
+    """`answers` is those of Reviews.given_for("random") that judge one model."""
     judged = answers.filter(pl.col("verdict") != "not_a_face")
     said = pl.when(pl.col("verdict") == "corrected").then("age")
     errors = judged.select((said - pl.col("old_age")).abs().fill_null(0))["age"]
@@ -49,12 +50,22 @@ def live_error(answers: pl.DataFrame) -> LiveError:
 
 
 def live_error_by_week(answers: pl.DataFrame) -> pl.DataFrame:
-    """The age error week by week, for the weeks with enough faces: week (its Monday), value, low, high, faces."""
+    """The error of each model week by week, where there are enough faces: week (its Monday), model_version, figure
+    (AGE_ERROR or GENDER_ACCURACY), value, low, high, faces. `answers` is Reviews.given_for("random")."""
     weeks = answers.with_columns(week=pl.col("reviewed_at").dt.truncate("1w").dt.date())
-    found = [(week, live_error(rows).age_mae) for (week,), rows in weeks.group_by(["week"], maintain_order=True)]
-    rows = [(week, mae.value, mae.low, mae.high, mae.faces) for week, mae in found if mae]
-    schema = {"week": pl.Date, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "faces": pl.Int64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    rows = [
+        (week, version, figure, found.value, found.low, found.high, found.faces)
+        for (week, version), judged in weeks.group_by("week", "model_version")
+        for figure, found in _figures(live_error(judged))
+        if found
+    ]
+    schema = {"week": pl.Date, "model_version": pl.String, "figure": pl.String}
+    schema |= {"value": pl.Float64, "low": pl.Float64, "high": pl.Float64, "faces": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("week", "model_version", "figure")
+
+
+def _figures(found: LiveError) -> list[tuple[str, Estimate | None]]:
+    return [(AGE_ERROR, found.age_mae), (GENDER_ACCURACY, found.gender_accuracy)]
 
 
 def _mean(values: np.ndarray) -> Estimate | None:

@@ -84,7 +84,8 @@ def places(workspace: Workspace, few: pl.Series) -> pl.DataFrame:
 def no_reviews() -> pl.DataFrame:
     """What Reviews.newest() gives where there are none."""
     said = {"verdict": pl.String, "age": pl.Float32, "gender": pl.String, "reason": pl.String}
-    return pl.DataFrame(schema={"file_hash": pl.String, "face_index": pl.Int16} | said)
+    shown = {"old_gender": pl.String, "model_version": pl.String}
+    return pl.DataFrame(schema={"file_hash": pl.String, "face_index": pl.Int16} | said | shown)
 
 
 @dataclass(frozen=True)

@@ -75,14 +75,14 @@ _NEWEST = {
     "age": pl.Float32,
     "gender": pl.String,
     "reason": pl.String,
+    "old_gender": pl.String,
+    "model_version": pl.String,
 }
 _LOG = _NEWEST | {
     "id": pl.Int64,
     "reviewer": pl.String,
     "reviewed_at": pl.Datetime("us", "UTC"),
     "old_age": pl.Float32,
-    "old_gender": pl.String,
-    "model_version": pl.String,
 }
 
 
@@ -133,7 +133,7 @@ class Reviews:
 
     def newest(self) -> pl.DataFrame:
         """One row a face: the review committed last, withdrawn ones left out. Columns: file_hash, face_index, verdict,
-        age, gender, reason."""
+        age, gender, reason, old_gender, model_version."""
         last = select(func.max(REVIEWS.c.id)).group_by(REVIEWS.c.file_hash, REVIEWS.c.face_index)
         return self._read(select(REVIEWS).where(REVIEWS.c.id.in_(last), REVIEWS.c.verdict != "withdrawn"), _NEWEST)
 
@@ -141,11 +141,12 @@ class Reviews:
         """Everything that was ever said of a photo's faces, in the order of saying: every column of REVIEWS."""
         return self._read(select(REVIEWS).where(REVIEWS.c.file_hash == file_hash), _LOG)
 
-    def given_for(self, reason: str, model_version: str) -> pl.DataFrame:
-        """The newest answer to each face that was shown for that reason with that model's estimate, withdrawn ones
-        left out: every column of REVIEWS."""
-        asked = (REVIEWS.c.reason == reason) & (REVIEWS.c.model_version == model_version)
-        last = select(func.max(REVIEWS.c.id)).where(asked).group_by(REVIEWS.c.file_hash, REVIEWS.c.face_index)
+    def given_for(self, reason: str) -> pl.DataFrame:
+        """The newest answer to each face that was shown for that reason with a model's estimate, for each model,
+        withdrawn ones left out: every column of REVIEWS."""
+        asked = (REVIEWS.c.reason == reason) & REVIEWS.c.model_version.is_not(None)
+        shown = (REVIEWS.c.file_hash, REVIEWS.c.face_index, REVIEWS.c.model_version)
+        last = select(func.max(REVIEWS.c.id)).where(asked).group_by(*shown)
         return self._read(select(REVIEWS).where(REVIEWS.c.id.in_(last), REVIEWS.c.verdict != "withdrawn"), _LOG)
 
     def last_id(self) -> int:

@@ -2,8 +2,10 @@
 
 Each reason gives a face a worth from 0 to 1, and the highest is the face's own. A tenth of the faces is kept out of
 that order and shown in a random one instead, a face in ten: what is said of those measures the model's error without
-bias, as it would not if only doubtful faces were looked at. The draw is a part of the content's SHA-256, another part
-for each model, so that it is the same on each machine and its faces are others for the next model."""
+bias, as it would not if only doubtful faces were looked at. Photos with a label aren't drawn: the model may have learnt
+from them, and how good it is on those that it didn't learn from, the test side tells. The draw is a part of the
+content's SHA-256, another part for each model, so that it is the same on each machine and its faces are others for the
+next model."""
 
 import zlib
 from collections.abc import Iterable
@@ -38,7 +40,8 @@ _KEY = ("file_hash", "face_index")
 @dataclass(frozen=True)
 class Pool:
     """Every face that may be asked about, in memory: a row a face with its key, the model's answers, its worth and its
-    reason; `draw` is null but in the random share. Of a million faces, making it takes seconds, and asking it none."""
+    reason, and whether it's `labelled`; `draw` is null but in the random share. Of a million faces, making it takes
+    seconds, and asking it none."""
 
     workspace: Workspace
     faces: pl.DataFrame
@@ -55,6 +58,12 @@ def waiting(pool: Pool, said: pl.DataFrame) -> pl.DataFrame:
     open_faces = pool.faces.lazy().filter(pl.col("worth") >= WORTH_A_LOOK, pl.col("draw").is_null())
     counts = _without(open_faces, said).group_by("reason").agg(faces=pl.len())
     return counts.sort("faces", "reason", descending=[True, False]).collect()
+
+
+def is_all_labelled(pool: Pool) -> bool:
+    """Whether no face can be drawn at random, since each one that the model scored is of a photo with a label."""
+    scored = pool.faces.filter(pl.col("model_version").is_not_null())
+    return not scored.is_empty() and bool(scored["labelled"].all())
 
 
 def next_faces(
@@ -91,12 +100,14 @@ def _ranked(workspace: Workspace, model_hash: str) -> pl.LazyFrame:
     names = ["suspicious label", *worths]
     found = _with_suspicion(workspace, scored).with_columns(worth=pl.max_horizontal(names))
     reason = pl.coalesce(pl.when(pl.col(name) == pl.col("worth")).then(pl.lit(name)) for name in names)
-    draw = pl.when(pl.col("model_hash").is_not_null()).then(_draw(model_hash))
+    labels = collect(workspace, workspace.scan("labels").select("file_hash"))["file_hash"]
+    found = found.with_columns(labelled=pl.col("file_hash").is_in(labels.unique().implode()))
+    draw = pl.when(pl.col("model_hash").is_not_null() & ~pl.col("labelled")).then(_draw(model_hash))
     reasoned = found.with_columns(draw=pl.when(draw % RANDOM_EVERY == 0).then(draw)).with_columns(
         reason=pl.when(pl.col("draw").is_null()).then(reason).otherwise(pl.lit("random"))
     )
-    columns = ("age", "age_low", "age_high", "female", "quality", "model_version", "worth", "reason", "draw")
-    return reasoned.select(*FACE_KEY, *columns)
+    answers = ("age", "age_low", "age_high", "female", "quality", "model_version")
+    return reasoned.select(*FACE_KEY, *answers, "worth", "reason", "labelled", "draw")
 
 
 def _with_apart(workspace: Workspace, model_hash: str) -> pl.LazyFrame:
@@ -149,7 +160,7 @@ def _described(workspace: Workspace, faces: pl.DataFrame) -> pl.DataFrame:
     few = pl.col("file_hash").is_in(faces["file_hash"].unique().implode())
     labels = workspace.scan("labels").filter(few).sort("labelled_at").unique("file_hash", keep="last")
     known = collect(workspace, labels.select("file_hash", label_age="age", label_gender="gender"))
-    found = _with_crops(workspace, faces).drop("draw")
+    found = _with_crops(workspace, faces).drop("draw", "labelled")
     for more in (known, places(workspace, faces["file_hash"])):
         found = found.join(more, on="file_hash", how="left", maintain_order="left")
     return found

@@ -45,7 +45,8 @@ def faces_to_train_on(workspace: Workspace, min_face_side: int) -> Dataset:
 def data_report(workspace: Workspace, faces: Dataset, looks: pl.DataFrame, settings: DataReportSettings) -> DataReport:
     """`looks` is what tasks/looks.py saw of those faces, in their order. Raises NothingToLearn for a split column that
     no training accepts."""
-    names = groups_by_look(faces.rows["subject_id"].to_list(), looks["look"].to_numpy())
+    subjects, photos = (faces.rows[name].to_list() for name in ("subject_id", "file_hash"))
+    names = groups_by_look(subjects, photos, looks["look"].to_numpy())
     dataset = with_sides(faces, names)
     truth = dataset.truth(np.arange(len(dataset.rows)))
     rows = dataset.rows.with_columns(looks["look"])

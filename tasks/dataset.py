@@ -8,11 +8,13 @@ import cv2
 import numpy as np
 import polars as pl
 
+from storage.queries import FACE_KEY
 from storage.refusal import Refusal
 from storage.reviews import Reviews, reviews_of
 from storage.values import SIDES, FileStatus, LabelStatus
 from storage.workspace import Workspace
 from tasks.crop import decode_crops, encode_crop
+from tasks.reviewed import said_of_faces, with_reviews
 from tasks.split import draw_sides, groups_of
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,18 @@ FEW_TO_TRAIN_ON = 200  # with fewer, a model seldom beats the one that ships
 AUGMENTATION = "2"  # raise it when `augment` changes what it gives
 _FACE_COLUMNS = ["file_hash", "face_index", "fingerprint", "width", "height", "crop_hash"]
 _LABEL_COLUMNS = ["file_hash", "label_source", "subject_id", "age", "gender", "groups", "label_status"]
+_KNOWN_COLUMNS = ["label_source", "age", "gender", "subject_id", "groups", "given_side"]
+_REASONS = [  # why a face isn't trained on: the later, the less is missing
+    *(str(status) for status in FileStatus if status != FileStatus.OK),
+    "no_face",
+    "not_a_face",
+    "several_faces",
+    "no_label",
+    "invalid_label",
+    "no_age_or_gender",
+    "crop_not_kept",
+    "face_too_small",
+]
 
 
 class NothingToLearn(Refusal):
@@ -42,9 +56,9 @@ class Truth:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled faces, one row each: file_hash, face_index, crop, crop_hash, label_source, age, gender, subject_id,
-    groups, side.
-    `left_out` counts the photos that gave none, by reason."""
+    """Labelled faces, one row each: file_hash, face_index, crop, crop_hash, label_source (as in the table `labels`, or
+    `review`), age, gender, subject_id (of the photo: among several faces, of one of them), groups (null where the
+    photo's label isn't the face's), given_side, side. `left_out` counts the photos that gave none, by reason."""
 
     rows: pl.DataFrame
     left_out: dict[str, int]
@@ -54,7 +68,7 @@ class Dataset:
 
     def learnt_from(self) -> list[str]:
         """Hashes of the photos that a training sees: to train on, and to calibrate on."""
-        return self.rows.filter(pl.col("side") != "test")["file_hash"].to_list()
+        return self.rows.filter(pl.col("side") != "test")["file_hash"].unique().to_list()
 
     def ages(self) -> np.ndarray:
         """Years, float32 [n]; NaN where unknown."""
@@ -71,6 +85,12 @@ class Dataset:
     def groups(self, indices: np.ndarray) -> list[dict[str, str]]:
         """The further label columns of those faces."""
         return [dict(self.rows["groups"][int(index)] or {}) for index in indices]
+
+    def label_sources(self) -> dict[str, dict[str, int]]:
+        """For each side how many faces have their age or gender from which source; `review` is what people said where
+        the labels say something else, or nothing."""
+        counts = self.rows.group_by("side", "label_source").len().sort("len", "label_source", descending=[True, False])
+        return {side: dict(counts.filter(side=side).drop("side").iter_rows()) for side in SIDES}
 
     def data_hash(self) -> str:
         """SHA-256 over crops and labels: two runs on equal data have equal hashes."""
@@ -96,25 +116,26 @@ def gather(workspace: Workspace, min_face_side: int) -> Dataset:
 def labelled_faces(
     workspace: Workspace, reviews: Reviews | None, min_face_side: int, *, with_crops: bool = True
 ) -> Dataset:
-    """The one face of each labelled photo, without a side yet. A label can't belong to several faces, so photos with
-    several are left out (the original's rule). What a person said in review replaces the label. Without crops, the rows
-    have no such column."""
+    """The faces of which an age or a gender is known, without a side yet. A photo's label can't belong to several
+    faces, so it is given to the only one (the original's rule), whereby what a person called no face isn't counted;
+    what a person said of a face replaces the label, in a photo of several too. Without crops, the rows have no such
+    column."""
     files = workspace.scan("files").filter(pl.col("file_hash").is_not_null()).sort("seen_at")
     files = files.unique("file_hash", keep="last").select("file_hash", "status", "face_count", "fingerprint")
     labels = workspace.scan("labels").sort("labelled_at").unique("file_hash", keep="last")
     labels = labels.rename({"status": "label_status"}).select(_LABEL_COLUMNS)
     photos = files.join(labels, on="file_hash", how="left").collect()
-    photos = _apply_reviews(photos, reviews)
-    reasons = photos.with_columns(reason=_reason_left_out())
-    usable = reasons.filter(pl.col("reason").is_null()).lazy()
-    crop = ["crop"] if with_crops else []
-    faces = workspace.scan("faces").filter(pl.col("crop_hash").is_not_null()).select(*_FACE_COLUMNS, *crop)
-    rows = usable.join(faces, on=["file_hash", "fingerprint"]).sort("crop_hash", "file_hash").collect()
-    large = rows.filter(pl.min_horizontal("width", "height") >= min_face_side)
-    left_out = dict(reasons["reason"].drop_nulls().value_counts().iter_rows())
-    left_out |= {"crop_not_kept": reasons["reason"].null_count() - len(rows), "face_too_small": len(rows) - len(large)}
-    columns = ["file_hash", "face_index", "crop_hash", "label_source", "age", "gender", "subject_id", "groups"]
-    return Dataset(large.select(*columns, *crop), {reason: count for reason, count in left_out.items() if count})
+    said = said_of_faces(reviews)
+    faces = with_reviews(_with_faces(workspace, photos, said["file_hash"]), said)
+    faces = faces.with_columns(reason=_reason_left_out(min_face_side))
+    usable = faces.filter(pl.col("reason").is_null())
+    given = [dict(groups or {}).get("split") for groups in usable["split_of"].to_list()]
+    usable = usable.with_columns(given_side=pl.Series(given, dtype=pl.String))
+    if with_crops:
+        crops = workspace.scan("faces").select(*FACE_KEY, "crop")
+        usable = usable.lazy().join(crops, on=FACE_KEY).collect()
+    columns = ["file_hash", "face_index", "crop_hash", *_KNOWN_COLUMNS, *(["crop"] if with_crops else [])]
+    return Dataset(usable.sort("crop_hash", "file_hash", "face_index").select(columns), _left_out(faces))
 
 
 def with_sides(dataset: Dataset, groups: list[str] | None = None) -> Dataset:
@@ -122,19 +143,21 @@ def with_sides(dataset: Dataset, groups: list[str] | None = None) -> Dataset:
     `groups` are those of tasks/split.py, where they are known already. Raises NothingToLearn where that column says
     something else than train, val and test."""
     rows = dataset.rows
-    given = [dict(groups or {}).get("split") for groups in rows["groups"].to_list()]
+    given, labelled = rows["given_side"], rows["groups"].is_not_null()
     if strangers := set(given) - {None, *SIDES}:
         raise NothingToLearn(
             f"the labels' split column says {sorted(map(str, strangers))[:3]}; it may say {', '.join(SIDES)}"
         )
-    if rows.is_empty() or all(side is not None for side in given):
-        return Dataset(rows.with_columns(side=pl.Series(given, dtype=pl.String)), dataset.left_out)
-    if any(given):
-        logger.warning(
-            "the labels' split column is left aside: %d of %d faces have none", given.count(None), len(given)
-        )
-    drawn = draw_sides(groups or groups_of(rows["subject_id"].to_list(), rows["crop"].to_list()))
-    return Dataset(rows.with_columns(side=pl.Series(drawn, dtype=pl.String)), dataset.left_out)
+    if not given.null_count():
+        return Dataset(rows.with_columns(side=given), dataset.left_out)
+    if groups is None:
+        groups = groups_of(rows["subject_id"].to_list(), rows["file_hash"].to_list(), rows["crop"].to_list())
+    without = given.filter(labelled).null_count()
+    if not without and given.is_not_null().any():
+        return Dataset(rows.with_columns(side=pl.Series(_joining(groups, given.to_list()))), dataset.left_out)
+    if given.is_not_null().any():
+        logger.warning("the labels' split column is left aside: %d of %d faces have none", without, labelled.sum())
+    return Dataset(rows.with_columns(side=pl.Series(draw_sides(groups), dtype=pl.String)), dataset.left_out)
 
 
 def check_learnable(dataset: Dataset, targets: str) -> None:
@@ -196,37 +219,46 @@ def augment(crop: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return changed
 
 
-def _apply_reviews(photos: pl.DataFrame, reviews: Reviews | None) -> pl.DataFrame:
-    said = reviews.newest().filter(pl.col("face_index") == 0) if reviews else None
-    if said is None or said.is_empty():
-        return photos.with_columns(verdict=pl.lit(None, pl.String))
-    said = said.select("file_hash", "verdict", said_age="age", said_gender="gender")
-    joined = photos.join(said, on="file_hash", how="left")
-    corrected = pl.col("verdict") == "corrected"
-    answered = pl.col("said_age").is_not_null() | (
-        pl.col("label_status").is_null() & pl.col("said_gender").is_not_null()
-    )
-    return joined.with_columns(
-        age=pl.when(corrected).then(pl.coalesce("said_age", "age")).otherwise("age"),
-        gender=pl.when(corrected).then(pl.coalesce("said_gender", "gender")).otherwise("gender"),
-        label_status=pl.when(corrected & answered).then(pl.lit(str(LabelStatus.OK))).otherwise("label_status"),
-    )
+def _with_faces(workspace: Workspace, photos: pl.DataFrame, reviewed: pl.Series) -> pl.DataFrame:
+    """A row a face of each photo that a label or a review is of; one without a face for each other photo."""
+    told = photos.filter(pl.col("label_status").is_not_null() | pl.col("file_hash").is_in(reviewed.unique().implode()))
+    faces = workspace.scan("faces").select(_FACE_COLUMNS).join(told.lazy(), on="file_hash", how="semi").collect()
+    return photos.with_columns(split_of="groups").join(faces, on=["file_hash", "fingerprint"], how="left")
 
 
-def _reason_left_out() -> pl.Expr:
+def _joining(groups: list[str], given: list[str | None]) -> list[str]:
+    """The given sides; those known from reviews alone join the side of their group, else those to train on, so that
+    the given val and test stay what they are."""
+    of_group = {group: side for group, side in zip(groups, given, strict=True) if side is not None}
+    return [side or of_group.get(group, "train") for group, side in zip(groups, given, strict=True)]
+
+
+def _reason_left_out(min_face_side: int) -> pl.Expr:
+    """Of each face, one of _REASONS; null: it can be trained on."""
+    nothing_said = pl.col("label_status").is_null()
     return (
         pl.when(pl.col("status") != FileStatus.OK)
         .then(pl.col("status"))
         .when(pl.col("face_count") == 0)
         .then(pl.lit("no_face"))
-        .when(pl.col("face_count") > 1)
-        .then(pl.lit("several_faces"))
         .when(pl.col("verdict") == "not_a_face")
         .then(pl.lit("not_a_face"))
-        .when(pl.col("label_status").is_null())
+        .when((pl.col("real_faces") > 1) & nothing_said)
+        .then(pl.lit("several_faces"))
+        .when(nothing_said)
         .then(pl.lit("no_label"))
         .when(pl.col("label_status") == LabelStatus.INVALID)
         .then(pl.lit("invalid_label"))
         .when(pl.col("age").is_null() & pl.col("gender").is_null())
         .then(pl.lit("no_age_or_gender"))
-    )
+        .when(pl.col("crop_hash").is_null())
+        .then(pl.lit("crop_not_kept"))
+        .when(pl.min_horizontal("width", "height") < min_face_side)
+        .then(pl.lit("face_too_small"))
+    ).cast(pl.Enum(_REASONS))
+
+
+def _left_out(faces: pl.DataFrame) -> dict[str, int]:
+    """The photos that gave no face, by the reason of the face that came nearest."""
+    photos = faces.group_by("file_hash").agg(pl.col("reason").max(), used=pl.col("reason").is_null().any())
+    return dict(photos.filter(~pl.col("used"))["reason"].cast(pl.String).value_counts().iter_rows())

@@ -38,7 +38,8 @@ def contradictions(near_duplicates: pl.DataFrame, years_apart: float) -> pl.Data
 
 def parted(near_duplicates: pl.DataFrame, faces: pl.DataFrame) -> int:
     """How many groups of near-duplicates stand on two sides of the split; `faces` has each face's `side`."""
-    sides = near_duplicates.join(faces.select("file_hash", "side"), on="file_hash").group_by("group")
+    key = ["file_hash", "face_index"]
+    sides = near_duplicates.join(faces.select(*key, "side"), on=key).group_by("group")
     return sides.agg(pl.col("side").n_unique()).filter(pl.col("side") > 1).height
 
 

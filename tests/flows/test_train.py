@@ -57,6 +57,11 @@ def test_a_run_leaves_all_that_is_needed_to_judge_and_export_it(
     assert OnnxModel((registered / "model.onnx").read_bytes(), version, "cpu").about.targets == targets
     assert "On worse pictures" in (registered / "card.md").read_text()
     faces = {side: len(rows) for side, rows in sides_of(labelled).items()}
+    about = json.loads((folder / "about.json").read_text())
+    assert {side: counts for side, counts in about["label_sources"].items() if counts} == {
+        side: {"utkface": count} for side, count in faces.items()
+    }
+    assert f"| utkface | {faces['train']} |" in (registered / "card.md").read_text()
     assert len(pl.read_parquet(registered / "trained_on.parquet")) == faces["train"] + faces["val"]
 
 

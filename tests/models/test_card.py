@@ -46,6 +46,17 @@ def test_what_was_measured_stands_in_the_card(line: str) -> None:
     assert line in card_of()
 
 
+def test_the_card_says_how_many_labels_are_from_reviews() -> None:
+    sources = {"train": {"table:<mine>.csv": 17_200, "review": 66}, "val": {"table:<mine>.csv": 1452}, "test": {}}
+    card = model_card(
+        TrainSettings(), ABOUT | {"label_sources": sources}, {"val": NONE, "test": TEST, "parity": PARITY}
+    )
+    assert "|  | train | val | test |" in card
+    assert "| review | 66 | 0 | 0 |" in card
+    assert "| table:&lt;mine>.csv | 17,200 | 1,452 | 0 |" in card
+    assert "labels are from" not in card_of()  # of a run that didn't note them
+
+
 @pytest.mark.parametrize(("trunk", "teacher"), [("champion", "champion"), ("auto", "pretrained")])
 def test_the_card_of_a_fast_model_says_that_it_is_cut_down_and_who_taught_it(trunk: str, teacher: str) -> None:
     card = model_card(TrainSettings(network="fast", trunk=trunk), ABOUT, {"val": NONE, "test": TEST, "parity": PARITY})

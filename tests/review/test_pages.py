@@ -15,14 +15,14 @@ from review.review_queue import _BLINK_S
 from storage import queries
 from storage.audit import promotions
 from storage.registry import champion, register, versions
-from storage.reviews import open_reviews
+from storage.reviews import Shown, open_reviews
 from storage.runs import training_runs
 from storage.values import FindingKind
 from storage.workspace import Workspace, existing_workspace, now, open_workspace
 from tests.bucket import upload
 from tests.findings import finding, write_findings
 from tests.review.conftest import MARKUP_NAME, REPORT
-from tests.rows import content_hash, face_row, faces, file_row, files, score_row, scores
+from tests.rows import content_hash, face_row, faces, file_row, files, label_row, labels, score_row, scores
 
 # Guarded like app.py: the processes that read photos import the main file again.
 _SCRIPT = """
@@ -149,14 +149,40 @@ def test_the_overview_says_what_is_new_since_a_persons_last_visit(scored: Worksp
 
 
 def test_enough_random_answers_give_the_live_error(scored: Workspace) -> None:
-    from storage.reviews import Shown
-
     model = _in_use(scored)
     assert model is not None
     shown = Shown("random", 30.0, "female", model.model_version)
     for number in range(20):
         open_reviews(scored).add((f"{number:064x}", 0), "corrected", "Ada", age=34, shown=shown)
     assert _metrics(_page("overview", scored))["Age error, years"] == "4.0"
+
+
+def test_the_live_error_goes_on_from_model_to_model(scored: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The headline is of the model in use, of which too few faces were reviewed; the weeks are of all models."""
+    reviews, today = open_reviews(scored), now()
+    for week, version in enumerate(["20260101-000000-aaaaaaaa", "20260108-000000-bbbbbbbb"]):
+        monkeypatch.setattr("storage.reviews.now", lambda days=14 - 7 * week: today - timedelta(days=days))
+        for number in range(20):
+            shown = Shown("random", 30.0, "female", version)
+            reviews.add((f"{number:064x}", 0), "corrected", "Ada", age=34, shown=shown)
+    monkeypatch.undo()
+    app = _page("overview", scored)
+    assert "it takes 20" in _texts(app.caption)
+    assert "Week by week" in _texts(app.caption)
+    drawn = [chart.proto.spec for chart in app.get("vega_lite_chart")]
+    drawn = [spec for spec in drawn if "model_version" in spec]
+    assert len(drawn) == 2
+    assert all("20260101-000000-aaaaaaaa" in spec and "20260108-000000-bbbbbbbb" in spec for spec in drawn)
+
+
+def test_where_every_face_is_labelled_the_pages_say_that_none_is_drawn(scored: Workspace) -> None:
+    assert "of photos without a label" in _texts(_page("overview", scored).caption)
+    hashes = scored.scan("scores").select("file_hash").collect()["file_hash"].unique()
+    scored.append("labels", labels(*(label_row("", file_hash=file_hash) for file_hash in hashes)))
+    st.cache_resource.clear()
+    assert "none is drawn at random" in _texts(_page("overview", scored).caption)
+    assert "none is drawn at random" in _texts(_page("review_queue", scored, why="random").info)
+    assert _page("review_queue", scored).button
 
 
 def test_a_week_of_other_faces_is_a_warning_and_one_of_the_same_is_not(scored: Workspace) -> None:

@@ -35,7 +35,7 @@ def test_nobody_said_anything_yet(reviews: Reviews) -> None:
 def test_the_newest_row_of_a_face_counts(reviews: Reviews) -> None:
     reviews.add(FACE, "right", "anna")
     reviews.add(FACE, "corrected", "ben", age=41.5, gender="male")
-    assert reviews.newest().rows() == [(*FACE, "corrected", 41.5, "male", None)]
+    assert reviews.newest().rows() == [(*FACE, "corrected", 41.5, "male", None, None, None)]
 
 
 def test_faces_of_one_photo_are_told_apart(reviews: Reviews) -> None:

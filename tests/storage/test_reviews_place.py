@@ -102,8 +102,8 @@ def test_what_was_said_is_read_back_in_its_order(workspace: Workspace, reviews_u
     reviews.add(FACE, "corrected", "ben", age=41.5, gender="male")
     reviews.add((FACE[0], 1), "not_a_face", "anna")
     assert reviews.newest().rows() == [
-        (*FACE, "corrected", 41.5, "male", None),
-        (FACE[0], 1, "not_a_face", None, None, None),
+        (*FACE, "corrected", 41.5, "male", None, None, None),
+        (FACE[0], 1, "not_a_face", None, None, None, None, None),
     ]
     first, *_ = reviews.of_photo(FACE[0]).to_dicts()
     assert Shown(first["reason"], first["old_age"], first["old_gender"], first["model_version"]) == shown

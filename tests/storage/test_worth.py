@@ -6,9 +6,9 @@ import pytest
 
 from storage import queries
 from storage.reviews import Reviews, Shown, open_reviews
-from storage.values import FindingKind
+from storage.values import FindingKind, LabelStatus
 from storage.workspace import Workspace, open_workspace
-from storage.worth import RANDOM_EVERY, REASONS, Reason, next_faces, pool_of, waiting
+from storage.worth import RANDOM_EVERY, REASONS, Reason, is_all_labelled, next_faces, pool_of, waiting
 from tests.findings import finding, write_findings
 from tests.rows import content_hash, face_row, faces, file_row, files, label_row, labels, score_row, scores
 
@@ -128,6 +128,32 @@ def test_a_doubtful_face_has_the_same_chance_to_be_drawn_as_any(tmp_path: Path) 
     assert 5 < len(drawn[0]) < 40
 
 
+def test_a_face_whose_photo_has_a_label_is_not_drawn_and_stays_in_the_other_orders(workspace: Workspace) -> None:
+    """The model may have learnt it by heart."""
+    drawn = sorted(_hashes(_next(workspace, most=200), "random"))
+    labelled, first = drawn[: len(drawn) // 2], _next(workspace).row(0, named=True)["file_hash"]
+    workspace.append("labels", labels(*(label_row("", file_hash=file_hash) for file_hash in [*labelled, first])))
+    found = _next(workspace, most=200)
+    assert _hashes(found, "random") == set(drawn) - set(labelled)
+    assert set(labelled) <= set(found["file_hash"])
+    assert found["file_hash"][0] == first
+
+
+def test_an_invalid_label_is_a_label_too(workspace: Workspace) -> None:
+    """A person may have healed it, and the model learnt from that."""
+    [drawn, *_] = sorted(_hashes(_next(workspace), "random"))
+    workspace.append("labels", labels(label_row("", file_hash=drawn, age=None, status=LabelStatus.INVALID)))
+    assert drawn not in _hashes(_next(workspace), "random")
+
+
+def test_where_every_scored_face_is_labelled_none_is_drawn_and_none_is_lost(workspace: Workspace) -> None:
+    assert not is_all_labelled(pool_of(workspace, _MODEL))
+    workspace.append("labels", labels(*map(label_row, _NAMES)))
+    assert is_all_labelled(pool_of(workspace, _MODEL))
+    assert "random" not in _reasons(workspace)
+    assert len(_next(workspace, most=300)) == len(_NAMES)
+
+
 def test_a_reviewed_face_is_not_shown_again(workspace: Workspace, reviews: Reviews) -> None:
     first = _next(workspace).row(0, named=True)["file_hash"]
     reviews.add((first, 0), "right", "Ada", shown=Shown("uncertain gender", 30.0, "female", "pretrained"))
@@ -168,4 +194,5 @@ def test_what_waits_is_counted_by_reason(workspace: Workspace, reviews: Reviews)
 def test_a_workspace_without_scores_has_nothing_to_show(tmp_path: Path) -> None:
     empty = open_workspace(str(tmp_path / "empty"))
     assert _next(empty, model="").is_empty()
+    assert not is_all_labelled(pool_of(empty, ""))
     assert waiting(pool_of(empty, ""), queries.no_reviews()).is_empty()

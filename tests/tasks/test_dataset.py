@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from storage.reviews import Reviews, open_reviews
+from storage.reviews import Reviews, Shown, open_reviews
 from storage.values import FileStatus, LabelStatus
 from storage.workspace import Workspace, open_workspace
 from tasks.dataset import (
@@ -149,10 +149,167 @@ def test_a_correction_labels_a_photo_that_had_no_label(
     assert labelled_faces(workspace, reviews, 32).rows.select("age", "gender").rows() == [(age, gender)]
 
 
+ESTIMATE = Shown("uncertain gender", 30.0, "female", "pretrained")
+GALLERY = Shown(None, 30.0, "female", "pretrained")
+LABEL = Shown("suspicious label", 60.0, "male")
+UNKNOWN = Shown()  # as in reviews of earlier versions
+SHOWN_AND_SAID = {  # of a face labelled male, 60: what was shown and said, and the age and gender to train on
+    "right of an estimate": (ESTIMATE, "right", {}, (60.0, "female")),
+    "right in the gallery": (GALLERY, "right", {}, (60.0, "female")),
+    "right of the label": (LABEL, "right", {}, (60.0, "male")),
+    "right of what isn't known": (UNKNOWN, "right", {}, (60.0, "male")),
+    "another age than the estimate's": (ESTIMATE, "corrected", {"age": 34}, (34.0, "female")),
+    "another gender than the estimate's": (ESTIMATE, "corrected", {"gender": "male"}, (60.0, "male")),
+    "both": (ESTIMATE, "corrected", {"age": 34, "gender": "male"}, (34.0, "male")),
+    "an age in the gallery, no gender": (GALLERY, "corrected", {"age": 34}, (34.0, "male")),
+    "wrong in the gallery, and nothing else": (GALLERY, "corrected", {}, (60.0, "male")),
+    "another age than the label's": (LABEL, "corrected", {"age": 34}, (34.0, "male")),
+}
+
+
+@pytest.mark.parametrize("case", SHOWN_AND_SAID)
+def test_what_was_said_counts_of_what_was_shown(workspace: Workspace, reviews: Reviews, case: str) -> None:
+    shown, verdict, said, known = SHOWN_AND_SAID[case]
+    add(workspace, "a.jpg", age=60.0, gender="male")
+    reviews.add((content_hash("a.jpg"), 0), verdict, "anna", shown=shown, **said)
+    assert labelled_faces(workspace, reviews, 32).rows.select("age", "gender").rows() == [known]
+
+
+def test_what_people_said_is_counted_as_a_source_of_labels(workspace: Workspace, reviews: Reviews) -> None:
+    """Who confirms what the label says leaves it its source."""
+    for name in ("as it was", "confirmed", "repeated", "other age", "other gender", "no face"):
+        add(workspace, name, age=60.0, gender="female", groups=[("split", "train")])
+    reviews.add((content_hash("confirmed"), 0), "right", "anna", shown=ESTIMATE)
+    reviews.add((content_hash("repeated"), 0), "corrected", "anna", age=60)
+    reviews.add((content_hash("other age"), 0), "corrected", "anna", age=34)
+    reviews.add((content_hash("other gender"), 0), "corrected", "anna", gender="male")
+    reviews.add((content_hash("no face"), 0), "not_a_face", "anna")
+    add_group_photo(workspace, "several", 2, groups=[("split", "val")])
+    reviews.add((content_hash("several"), 1), "corrected", "anna", age=34)
+    workspace.append("files", files(file_row("no label")))
+    workspace.append("faces", faces(face_row("no label")))
+    reviews.add((content_hash("no label"), 0), "right", "anna", shown=ESTIMATE)
+    assert gather(workspace, 32).label_sources() == {
+        "train": {"review": 3, "wiki": 3},
+        "val": {"review": 1},
+        "test": {},
+    }
+
+
+def test_an_estimate_called_right_gives_its_gender_and_never_its_age(workspace: Workspace, reviews: Reviews) -> None:
+    workspace.append("files", files(file_row("a.jpg"), file_row("b.jpg", face_count=2)))
+    workspace.append("faces", faces(face_row("a.jpg"), face_row("b.jpg"), face_row("b.jpg", 1)))
+    for name, index in (("a.jpg", 0), ("b.jpg", 1)):
+        reviews.add((content_hash(name), index), "right", "anna", shown=ESTIMATE)
+    rows = labelled_faces(workspace, reviews, 32).rows.sort("face_index")
+    assert rows.select("face_index", "age", "gender").rows() == [(0, None, "female"), (1, None, "female")]
+
+
+def test_right_of_a_model_that_judges_age_alone_says_nothing(workspace: Workspace, reviews: Reviews) -> None:
+    add(workspace, "a.jpg", gender="male")
+    reviews.add((content_hash("a.jpg"), 0), "right", "anna", shown=Shown("wide interval", 30.0, None, "pretrained"))
+    assert labelled_faces(workspace, reviews, 32).rows.select("age", "gender").rows() == [(30.0, "male")]
+
+
+def test_a_gender_heals_an_invalid_label_without_its_age(workspace: Workspace, reviews: Reviews) -> None:
+    add(workspace, "a.jpg", age=None, gender="male", status=LabelStatus.INVALID)
+    reviews.add((content_hash("a.jpg"), 0), "right", "anna", shown=ESTIMATE)
+    assert labelled_faces(workspace, reviews, 32).rows.select("age", "gender").rows() == [(None, "female")]
+
+
 def test_what_a_person_called_no_face_is_left_out(workspace: Workspace, reviews: Reviews) -> None:
     add(workspace, "a.jpg")
     reviews.add((content_hash("a.jpg"), 0), "not_a_face", "anna")
     assert labelled_faces(workspace, reviews, 32).left_out == {"not_a_face": 1}
+
+
+def add_group_photo(workspace: Workspace, name: str, count: int, **label) -> None:
+    """One photo with several faces and one label."""
+    workspace.append("files", files(file_row(name, face_count=count)))
+    workspace.append("faces", faces(*(face_row(name, index) for index in range(count))))
+    workspace.append("labels", labels(label_row(name, **label)))
+
+
+def test_what_was_said_of_a_face_counts_in_a_photo_of_several(workspace: Workspace, reviews: Reviews) -> None:
+    """The label is of one of the three, and which one isn't known."""
+    add_group_photo(workspace, "a.jpg", 3, age=60.0, groups=[("camera", "Leica"), ("split", "val")])
+    reviews.add((content_hash("a.jpg"), 0), "corrected", "anna", age=25.0)
+    reviews.add((content_hash("a.jpg"), 2), "corrected", "anna", gender="male")
+    dataset = labelled_faces(workspace, reviews, 32)
+    assert sorted(dataset.rows.select("face_index", "age", "gender").rows()) == [(0, 25.0, None), (2, None, "male")]
+    assert dataset.left_out == {}
+    assert dataset.groups(np.array([0, 1])) == [{}, {}]
+    assert with_sides(dataset).rows["side"].to_list() == ["val", "val"]
+
+
+def test_the_label_is_of_the_only_face_that_is_left(workspace: Workspace, reviews: Reviews) -> None:
+    add_group_photo(workspace, "a.jpg", 3, age=60.0)
+    for index in (0, 1):
+        reviews.add((content_hash("a.jpg"), index), "not_a_face", "anna")
+    assert labelled_faces(workspace, reviews, 32).rows.select("face_index", "age").rows() == [(2, 60.0)]
+
+
+def test_a_label_is_given_to_none_of_the_faces_that_are_left(workspace: Workspace, reviews: Reviews) -> None:
+    add_group_photo(workspace, "a.jpg", 3)
+    reviews.add((content_hash("a.jpg"), 0), "not_a_face", "anna")
+    dataset = labelled_faces(workspace, reviews, 32)
+    assert (len(dataset.rows), dataset.left_out) == (0, {"several_faces": 1})
+
+
+def test_a_photo_of_which_some_faces_are_used_is_not_left_out(workspace: Workspace, reviews: Reviews) -> None:
+    add_group_photo(workspace, "a.jpg", 2)
+    add_group_photo(workspace, "b.jpg", 2)
+    reviews.add((content_hash("a.jpg"), 1), "corrected", "anna", age=25.0)
+    dataset = labelled_faces(workspace, reviews, 32)
+    assert dataset.rows["face_index"].to_list() == [1]
+    assert dataset.left_out == {"several_faces": 1}
+
+
+def test_all_faces_of_a_photo_and_of_its_person_are_on_one_side(workspace: Workspace, reviews: Reviews) -> None:
+    for number in range(12):
+        add_group_photo(workspace, f"{number}.jpg", 3, subject_id="anna" if number < 4 else None)
+        for index in range(3):
+            reviews.add((content_hash(f"{number}.jpg"), index), "corrected", "anna", age=20.0 + index)
+    rows = with_sides(labelled_faces(workspace, reviews, 32)).rows
+    assert len(rows) == 36
+    assert rows.filter(subject_id="anna")["side"].n_unique() == 1
+    assert rows.group_by("file_hash").agg(pl.col("side").n_unique())["side"].to_list() == [1] * 12
+    assert rows["side"].n_unique() > 1
+
+
+def test_a_photo_of_several_faces_is_named_once_among_those_learnt_from(workspace: Workspace, reviews: Reviews) -> None:
+    add_group_photo(workspace, "a.jpg", 2, groups=[("split", "train")])
+    for index in range(2):
+        reviews.add((content_hash("a.jpg"), index), "corrected", "anna", age=25.0)
+    assert gather(workspace, 32).learnt_from() == [content_hash("a.jpg")]
+
+
+def test_a_review_of_a_photo_without_a_label_leaves_the_labels_split_as_it_is(
+    workspace: Workspace, reviews: Reviews
+) -> None:
+    for name, side in (("a.jpg", "test"), ("b.jpg", "train"), ("c.jpg", "val")):
+        add(workspace, name, groups=[("split", side)])
+    workspace.append("files", files(file_row("new.jpg", face_count=2)))
+    workspace.append("faces", faces(face_row("new.jpg"), face_row("new.jpg", 1)))
+    for index in (0, 1):
+        reviews.add((content_hash("new.jpg"), index), "corrected", "anna", age=25.0)
+    rows = with_sides(labelled_faces(workspace, reviews, 32)).rows
+    assert dict(rows.drop_nulls("subject_id").select("subject_id", "side").rows()) == {
+        "a.jpg": "test",
+        "b.jpg": "train",
+        "c.jpg": "val",
+    }
+    assert rows.filter(pl.col("subject_id").is_null())["side"].to_list() == ["train", "train"]
+
+
+def test_a_reviewed_face_joins_the_given_side_of_what_looks_like_it(workspace: Workspace, reviews: Reviews) -> None:
+    for name, side in (("a.jpg", "test"), ("b.jpg", "train")):
+        add(workspace, name, subject_id=None, groups=[("split", side)])
+    workspace.append("files", files(file_row("copy.jpg")))
+    workspace.append("faces", faces(face_row("copy.jpg", crop=face_row("a.jpg")["crop"])))
+    reviews.add((content_hash("copy.jpg"), 0), "corrected", "anna", age=25.0)
+    rows = with_sides(labelled_faces(workspace, reviews, 32)).rows
+    assert dict(rows.select("file_hash", "side").rows())[content_hash("copy.jpg")] == "test"
 
 
 def test_equal_data_has_an_equal_hash_whatever_the_order(tmp_path: Path) -> None:

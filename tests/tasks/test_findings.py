@@ -86,6 +86,16 @@ def test_a_shot_on_two_sides_is_counted() -> None:
     assert parted(duplicates, faces.with_columns(side=pl.Series(["train", "test", "val", "val"]))) == 1
 
 
+def test_a_shot_is_not_parted_by_another_face_of_its_photo() -> None:
+    faces = faces_of((1, 30, None), (1, 30, None), (2, 30, None)).with_columns(
+        file_hash=pl.Series([content_hash(name) for name in "001"]),
+        face_index=pl.Series([0, 1, 0], dtype=pl.Int16),
+        side=pl.Series(["train", "train", "test"]),
+    )
+    assert parted(near_duplicates_among(faces), faces) == 0
+    assert parted(near_duplicates_among(faces), faces.with_columns(side=pl.Series(["train", "test", "test"]))) == 1
+
+
 def test_a_photo_that_two_sources_label_differently_has_a_row_for_each(workspace: Workspace) -> None:
     workspace.append("files", files(*(file_row(name) for name in "abc")))
     for name, other in (("a", 60.0), ("b", 30.0)):

@@ -62,17 +62,25 @@ def looks() -> list[bytes]:
 
 
 def test_a_subject_is_a_group_whatever_its_photos_look_like(looks: list[bytes]) -> None:
-    groups = groups_of(["anna", "anna", "ben", None], [*looks[:2], looks[0], looks[0]])
+    groups = groups_of(["anna", "anna", "ben", None], ["1", "2", "3", "4"], [*looks[:2], looks[0], looks[0]])
     assert groups[0] == groups[1]
     assert len(set(groups)) == 3
 
 
 def test_nobody_can_be_called_like_a_look(looks: list[bytes]) -> None:
     look = near_duplicates(looks[:1])[0]
-    assert len(set(groups_of([look, None], [looks[1], looks[0]]))) == 2
+    assert len(set(groups_of([look, None], ["1", "2"], [looks[1], looks[0]]))) == 2
 
 
 def test_hashes_give_the_groups_that_crops_give(looks: list[bytes]) -> None:
-    crops, subjects = [*looks, looks[0]], [None, "anna", None, "anna", None]
-    assert groups_by_look(subjects, perceptual_hashes(crops)) == groups_of(subjects, crops)
-    assert groups_by_look([], np.empty(0, np.uint64)) == groups_of([], [])
+    crops, subjects, photos = [*looks, looks[0]], [None, "anna", None, "anna", None], ["1", "2", "1", "3", "4"]
+    assert groups_by_look(subjects, photos, perceptual_hashes(crops)) == groups_of(subjects, photos, crops)
+    assert groups_by_look([], [], np.empty(0, np.uint64)) == groups_of([], [], [])
+
+
+def test_the_faces_of_one_photo_and_what_looks_like_them_are_a_group(looks: list[bytes]) -> None:
+    crops, photos = [looks[0], looks[1], looks[1], looks[2], looks[3]], ["1", "1", "2", "2", "3"]
+    groups = groups_of([None] * 5, photos, crops)
+    assert len(set(groups[:4])) == 1
+    assert groups[4] not in groups[:4]
+    assert groups[0] == min(groups_of([None] * 4, ["1", "2", "3", "4"], crops[:4]))
