@@ -48,7 +48,10 @@ def export_run(settings: ExportSettings) -> dict:
         {name: value for name, value in _json(run / "settings.json").items() if name != "data_hash"}
     )
     from models.export import check_parity, to_onnx  # after all that can be refused without TensorFlow
+    from models.fit import check_device
 
+    if settings.device == "cpu":
+        check_device("cpu")  # or TensorFlow takes a GPU's whole memory
     network = _network(run, trained)
     calibration = Calibration(**_json(run / "calibration.json"))
     shown = metrics["test"]["overall"] or metrics["val"]["overall"]
@@ -68,7 +71,7 @@ def export_run(settings: ExportSettings) -> dict:
     if settings.int8:
         content, figures = _narrowed(network, dataset, description)
         metrics |= figures | {"int8": _cost(metrics["val"]["overall"], figures["val"]["overall"])}
-    metrics |= {"run": run.name, "parity": parity, **_robustness(content, dataset, settings.robustness_faces)}
+    metrics |= {"run": run.name, "parity": parity, **_robustness(content, dataset, settings)}
     facts = about | {"data": settings.data, "licence": settings.licence, "faces": _faces_by_side(dataset)}
     version = register(workspace, content, model_card(trained, facts, metrics), metrics)
     if (run / TRAINED_ON).exists():  # runs of older versions have none
@@ -116,13 +119,14 @@ def _network(run: UPath, trained: TrainSettings) -> "Network":
     return network
 
 
-def _robustness(content: bytes, dataset: Dataset, most: int) -> dict:
+def _robustness(content: bytes, dataset: Dataset, settings: ExportSettings) -> dict:
     """How the file's errors grow on degraded test faces (validation faces where there are none), for the card."""
     side = dataset.side("test") if len(dataset.side("test")) else dataset.side("val")
-    chosen = side[sample(len(side), most)]
+    chosen = side[sample(len(side), settings.robustness_faces)]
     if not len(chosen):
         return {}
-    model, crops, truth = OnnxModel(content, "under test", "auto"), plain_crops(dataset, chosen), dataset.truth(chosen)
+    model = OnnxModel(content, "under test", settings.device)
+    crops, truth = plain_crops(dataset, chosen), dataset.truth(chosen)
     with progress("degraded faces", len(LEVELS) * len(chosen)) as advance:
         table = robustness(model, crops, truth, advance=advance)
     smallest = smallest_face(table)

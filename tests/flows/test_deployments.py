@@ -23,7 +23,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from storage.settings import UpSettings
+from flows.deployments import _with_own_places
+from storage.settings import DeploySettings, UpSettings
 from storage.workspace import open_workspace
 from tests import samples
 from tests.flows.serving import (
@@ -72,6 +73,28 @@ def test_a_deployment_says_what_it_does_and_is_never_run_twice_at_once(name: str
 
 def test_every_pool_has_a_worker():
     assert {deployment["work_pool"]["name"] for deployment in DEPLOYMENTS.values()} == set(UpSettings().pools)
+
+
+@each_deployment
+def test_a_gpu_is_for_the_pool_of_that_name_alone(name: str):
+    """`auto`, the default of what judges faces, takes a GPU that is there."""
+    deployment = DEPLOYMENTS[name]
+    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
+    device = flow.validate_parameters(deployment["parameters"])["settings"].model_dump().get("device", "has no choice")
+    assert deployment["work_pool"]["name"] == "gpu" or device in {"cpu", "has no choice"}
+
+
+def test_the_commands_device_is_for_what_trains_and_a_scoring_run_on_a_gpu_keeps_its_own(tmp_path: Path):
+    content = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
+    inbox = next(each for each in content["deployments"] if each["name"] == "score-inbox")
+    inbox["work_pool"]["name"] = "gpu"
+    inbox["parameters"]["settings"]["device"] = "cuda"
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(content))
+    settings = DeploySettings(inbox=str(tmp_path / "inbox"), device="gpu")
+    made = _with_own_places(tmp_path / "prefect.yaml", str(tmp_path / "workspace"), settings)
+    devices = {each["name"]: each["parameters"]["settings"].get("device") for each in made["deployments"]}
+    assert {name for name in devices if devices[name] == "gpu"} == {"retrain-weekly", "train-once", "whole-way"}
+    assert devices["score-inbox"] == "cuda"
 
 
 def test_what_writes_tables_takes_turns_and_so_does_what_trains():
