@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -48,6 +49,7 @@ DEPLOYMENTS = {
 }
 pytestmark = pytest.mark.timeout(1800)  # a machine that trains meanwhile takes ten times as long
 SHARED_LIMITS = {"one-writer", "one-trainer"}
+ANNA, BEN = "anna-schmidt-4711.jpg", "ben-meier-4712.jpg"
 AT_ONCE = {"env": {"PREFECT_FLOWS_DEFAULT_RETRIES": "0"}}  # a run that fails for good, without waiting in between
 
 each_deployment = pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -299,6 +301,48 @@ def test_nothing_is_pickled_in_prefects_storage(scored: dict, prefect: Prefect, 
     assert [content for content in stored if not _is_json(content)] == []
 
 
+@pytest.fixture
+def labelled(prefect: Prefect, tmp_path: Path) -> dict:
+    """Two photos of one name, and a label table that has a row of another one too; then a table of another one alone,
+    and one that is wrong. The settings of the first run."""
+    for folder, photo in (("first", samples.HOPPER), ("second", samples.COLLINS)):
+        (tmp_path / folder).mkdir()
+        shutil.copy(photo, tmp_path / folder / ANNA)
+    (tmp_path / "labels.csv").write_text(f"path,age\n{ANNA},30\n{BEN},40\n")
+    (tmp_path / "others.csv").write_text(f"path,age\n{BEN},40\n")
+    (tmp_path / "wrong.csv").write_text(f"path,age,split\n{ANNA},30,left\n")
+    places = {"folders": [str(tmp_path / "first"), str(tmp_path / "second")], "workspace": str(tmp_path / "workspace")}
+    settings = places | {"labels": str(tmp_path / "labels.csv")}
+    run = prefect.run("extract-folder", settings | {"workers": 1})
+    refused = [
+        prefect.run("label-folder", places | {"labels": str(tmp_path / f"{name}.csv")}) for name in ("others", "wrong")
+    ]
+    assert [each["state"]["type"] for each in (run, *refused)] == ["COMPLETED", "FAILED", "FAILED"]
+    wanted = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+
+    def warned() -> bool:
+        said = prefect.up.api().post("/logs/filter", wanted).raise_for_status().text
+        return "1 rows met no photo" in said and "1 paths lead to different photos" in said
+
+    prefect.up.wait_until(warned)
+    return settings
+
+
+@pytest.mark.slow
+def test_what_is_forgotten_is_in_none_of_prefects_records(labelled: dict, prefect: Prefect, tmp_path: Path):
+    """They are kept for months, and `forget` can't reach into them. Seen red: a photo that two folders have, and a row
+    that met no photo, were named in the log."""
+    hashes = set(_rows(labelled, "files")["file_hash"])
+    photos = [f"{folder}/{ANNA}" for folder in labelled["folders"]]
+    with (tmp_path / "forget.log").open("w") as output:
+        command = ("forget", *photos, "--workspace", labelled["workspace"])
+        assert faceline(tmp_path, *command, output=output).wait(RUN_S) == 0
+    assert last_line(tmp_path / "forget.log")["forgotten"] == len(hashes) == 2
+    kept = _records(prefect.up.home)
+    assert labelled["labels"] in kept
+    assert [name for name in (ANNA, BEN, *hashes) if name in kept] == []
+
+
 @pytest.mark.slow
 @each_deployment
 def test_relative_folders_are_those_of_the_place_where_it_was_deployed(name: str, prefect: Prefect):
@@ -425,6 +469,13 @@ def _rows(settings: dict, table: str) -> pl.DataFrame:
 
 def _counts(artifact: dict) -> dict[str, str]:
     return {row["what"]: row["count"] for row in json.loads(artifact["data"])}
+
+
+def _records(home: Path) -> str:
+    """All that Prefect keeps: each file as it is, and its database's values, which may lie on two pages of it."""
+    files = [file.read_bytes().decode(errors="replace") for file in home.rglob("*") if file.is_file()]
+    with sqlite3.connect(f"file:{home / 'prefect.db'}?mode=ro", uri=True) as database:
+        return "\n".join([*files, *database.iterdump()])
 
 
 def _is_json(content: bytes) -> bool:
