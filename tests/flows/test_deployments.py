@@ -77,13 +77,22 @@ def test_every_pool_has_a_worker():
     assert {deployment["work_pool"]["name"] for deployment in DEPLOYMENTS.values()} == set(UpSettings().pools)
 
 
+def _settings(name: str) -> dict:
+    """Of that deployment, with what it leaves at its default."""
+    flow = load_flow_from_entrypoint(DEPLOYMENTS[name]["entrypoint"], use_placeholder_flow=False)
+    return flow.validate_parameters(DEPLOYMENTS[name]["parameters"])["settings"].model_dump()
+
+
 @each_deployment
 def test_a_gpu_is_for_the_pool_of_that_name_alone(name: str):
     """`auto`, the default of what judges faces, takes a GPU that is there."""
-    deployment = DEPLOYMENTS[name]
-    flow = load_flow_from_entrypoint(deployment["entrypoint"], use_placeholder_flow=False)
-    device = flow.validate_parameters(deployment["parameters"])["settings"].model_dump().get("device", "has no choice")
-    assert deployment["work_pool"]["name"] == "gpu" or device in {"cpu", "has no choice"}
+    device = _settings(name).get("device", "has no choice")
+    assert DEPLOYMENTS[name]["work_pool"]["name"] == "gpu" or device in {"cpu", "has no choice"}
+
+
+def test_what_reads_photos_leaves_those_that_are_still_being_copied():
+    waits = {name: found["settle_s"] for name in DEPLOYMENTS if "settle_s" in (found := _settings(name))}
+    assert waits == {"score-inbox": 60, "extract-folder": 60, "whole-way": 60}
 
 
 def test_the_commands_device_is_for_what_trains_and_a_scoring_run_on_a_gpu_keeps_its_own(tmp_path: Path):
