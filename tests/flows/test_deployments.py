@@ -5,6 +5,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -25,6 +26,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from flows.deployments import _with_own_places
+from storage.registry import champion, promote, register
 from storage.settings import DeploySettings, UpSettings
 from storage.workspace import open_workspace
 from tests import samples
@@ -40,6 +42,7 @@ from tests.flows.serving import (
     proxy,
     start_and_wait,
 )
+from tests.labelled import grey_faces
 from tests.listening import LOOPBACK
 from tests.tiny_model import tiny_model
 
@@ -350,6 +353,24 @@ def test_what_is_forgotten_is_in_none_of_prefects_records(labelled: dict, prefec
     kept = _records(prefect.up.home)
     assert labelled["labels"] in kept
     assert [name for name in (ANNA, BEN, *hashes) if name in kept] == []
+
+
+@pytest.mark.slow
+def test_a_retraining_promotes_the_better_model_and_leaves_its_story_with_the_table(prefect: Prefect, tmp_path: Path):
+    """From the shipped model, which sees little in grey squares, but more than the champion, who takes each for four
+    times as old."""
+    workspace = grey_faces(str(tmp_path / "workspace"), 45, sides=("train", "val", "test"), with_genders=False)
+    before = register(workspace, tiny_model(tmp_path / "tiny.onnx", levels_a_year=1).read_bytes(), "# card", {}).name
+    promote(workspace, before, "the first")
+    quick = {"targets": "age", "epochs": 1, "batch": 8, "copies": 1, "robustness_faces": 0, "device": "cpu"}
+    run = prefect.run("retrain-weekly", {"workspace": str(workspace.root), **quick})
+    assert run["state"]["type"] == "COMPLETED", prefect.up.said()
+    present, artifact = champion(workspace), prefect.artifact("retrain")
+    assert present is not None
+    assert artifact["flow_run_id"] == run["id"]
+    assert f"Champion: `{present.name}`, replaced {before}. On the same 15 faces" in artifact["data"]
+    assert re.search(r"^\| age MAE, years \| 1\d\d\.\d\d \| \d.* \| better \|$", artifact["data"], re.MULTILINE)
+    assert "](data:image/png;base64," in artifact["data"]
 
 
 @pytest.mark.slow
