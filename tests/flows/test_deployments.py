@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from storage.registry import champion, promote, register
 from storage.settings import DeploySettings, UpSettings
 from storage.workspace import open_workspace
 from tests import samples
+from tests.flows.inbox import fill
 from tests.flows.serving import (
     ANSWER_S,
     FINAL,
@@ -206,6 +208,7 @@ def told() -> Iterator[Told]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield Told(f"http://127.0.0.1:{server.server_port}/", messages)
     server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -645,9 +648,28 @@ def test_what_was_under_way_in_its_pools_is_closed_at_the_next_start(
     assert taken == [0, 1]
 
 
+@pytest.fixture
+def killed_run(prefect: Prefect, settings: dict, tmp_path: Path) -> Callable[[], dict]:
+    """Scores an inbox, and kills the run's process once it has begun: how the run ended."""
+    fill(tmp_path, samples.COLLINS, 0)
+    secret = (tmp_path / "inbox").rename(tmp_path / "secret")
+
+    def run() -> dict:
+        created = prefect.start("score-inbox", settings | {"folders": [str(secret)], "workspace": str(tmp_path / "w")})
+        path = f"/flow_runs/{created.json()['id']}"
+        prefect.up.wait_until(lambda: prefect.up.api().get(path)["state"]["type"] == "RUNNING")
+        [process_id] = [each for each, command in prefect.up.processes().items() if "prefect.engine" in command]
+        os.kill(process_id, signal.SIGKILL)
+        prefect.up.wait_until(lambda: prefect.up.api().get(path)["state"]["type"] in FINAL)
+        return prefect.up.api().get(path)
+
+    return run
+
+
 @pytest.mark.slow
-def test_a_failed_run_and_a_warning_are_told_through_the_block_that_was_set(
-    prefect: Prefect, told: Told, settings: dict, scored: dict, tmp_path: Path
+@pytest.mark.usefixtures("scored")
+def test_failed_and_crashed_runs_and_a_warning_are_told_through_the_block_that_was_set(
+    prefect: Prefect, told: Told, killed_run: Callable[[], dict], settings: dict, tmp_path: Path
 ):
     code = f"""
 from prefect.blocks.notifications import CustomWebhookNotificationBlock as Block
@@ -659,12 +681,18 @@ Block(name="test", url="{told.url}", json_data=message).save("test", overwrite=T
     failed = prefect.run("score-inbox", settings | {"folders": ["/nowhere/secret"]}, job_variables=AT_ONCE)
     warned = prefect.run("health", {"workspace": settings["workspace"], "min_free_gb": 1e9})
     assert (failed["state"]["type"], warned["state"]["type"]) == ("FAILED", "COMPLETED")
-    wanted = {("Faceline: score: Failed", failed["name"]), ("Faceline: health: warning", warned["name"])}
+    crashed = killed_run()
+    assert crashed["state"]["type"] == "CRASHED"
+    wanted = {
+        ("Faceline: score: Failed", failed["name"]),
+        ("Faceline: score: Crashed", crashed["name"]),
+        ("Faceline: health: warning", warned["name"]),
+    }
 
     def heard() -> set[tuple[str, str]]:  # a message comes again when the server's database was locked just then
         return {(each["subject"], each["body"].split(":")[0]) for each in told.messages}
 
-    prefect.up.wait_until(lambda: len(heard()) >= 2)
+    prefect.up.wait_until(lambda: len(heard()) >= len(wanted))
     assert heard() == wanted
     assert "secret" not in json.dumps(told.messages)
 
