@@ -14,10 +14,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import httpx
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -30,7 +31,8 @@ from websockets.typing import Origin
 from flows.deployments import _with_own_places
 from storage.registry import champion, promote, register
 from storage.settings import DeploySettings, UpSettings
-from storage.workspace import open_workspace
+from storage.workspace import now, open_workspace
+from tasks.drift import LEARNT, histogram
 from tests import samples
 from tests.flows.inbox import fill
 from tests.flows.serving import (
@@ -47,6 +49,7 @@ from tests.flows.serving import (
 )
 from tests.labelled import grey_faces
 from tests.listening import LOOPBACK
+from tests.rows import crop_of, face_row, faces, score_row, scores
 from tests.tiny_model import tiny_model
 
 DEPLOYMENTS = {
@@ -375,6 +378,8 @@ def test_a_retraining_promotes_the_better_model_and_leaves_its_story_with_the_ta
     assert f"Champion: `{present.name}`, replaced {before}. On the same 15 faces" in artifact["data"]
     assert re.search(r"^\| age MAE, years \| 1\d\d\.\d\d \| \d.* \| better \|$", artifact["data"], re.MULTILINE)
     assert "](data:image/png;base64," in artifact["data"]
+    noted = present.metrics()[LEARNT]
+    assert {figure: sum(each["counts"]) for figure, each in noted.items()} == {"age": 30, "quality": 30}
 
 
 @pytest.mark.slow
@@ -742,6 +747,25 @@ def test_health_leaves_its_report(prefect: Prefect, settings: dict, scored: dict
     report = prefect.artifact("health")["data"]
     assert "| not_an_image | 1 |" in report
     assert "GB are free" in report
+
+
+@pytest.mark.slow
+def test_the_report_says_that_the_weeks_faces_are_unlike_those_that_the_model_learnt_from(
+    prefect: Prefect, tmp_path: Path
+):
+    workspace = open_workspace(str(tmp_path / "workspace"))
+    learnt = {"age": asdict(histogram(np.arange(30.0, 37).repeat(20)))}
+    model = register(workspace, b"a model", "# card", {LEARNT: learnt}).model_hash
+    names = [f"{index}.jpg" for index in range(120)]
+    workspace.append("faces", faces(*(face_row(name, crop=crop_of(0), extracted_at=now()) for name in names)))
+    aged = (score_row(name, age=60 + index % 7, model_hash=model) for index, name in enumerate(names))
+    workspace.append("scores", scores(*aged))
+    run = prefect.run("health", {"workspace": str(workspace.root)})
+    assert run["state"]["type"] == "COMPLETED", prefect.up.said()
+    report = prefect.artifact("health")["data"]
+    assert "Against the faces that the model learnt from:" in report
+    assert re.search(r"^\| age \| 120 \| 33\.0 \| 63\.0 \| \d+\.\d+ \| moved far \|$", report, re.MULTILINE)
+    assert "- **age has moved far this week" in report
 
 
 def _client(prefect: Prefect) -> dict[str, str]:
