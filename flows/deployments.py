@@ -25,9 +25,9 @@ from storage.scratch import scratch_folder
 from storage.settings import DeploySettings
 from storage.workspace import open_workspace
 
-_GPU_POOL = "gpu"
 WARNING = "faceline.health.warning"  # the event that the flow `health` emits
 ONE_WRITER = "one-writer"  # the limit of those that write tables; on a server without it, nobody waits
+_ONE_TRAINER = "one-trainer"
 _SHARED_LIMIT = "one-"  # a tag that begins so names the limit of one run that its deployments share
 
 
@@ -67,7 +67,7 @@ def _deployments_file(given: str | None) -> Path:
 
 
 def _with_own_places(file: Path, workspace: str, settings: DeploySettings) -> dict:
-    """The file's content, with that workspace, and the inbox and the device of these settings."""
+    """The file's content, with that workspace, and the inbox of these settings, and their device for what trains."""
     inbox = Path(settings.inbox).expanduser().absolute()
     try:
         inbox.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def _with_own_places(file: Path, workspace: str, settings: DeploySettings) -> di
             chosen["workspace"] = workspace
             if deployment["name"] == "score-inbox":
                 chosen["folders"] = [str(inbox)]
-            if deployment["work_pool"]["name"] == _GPU_POOL:
+            if _ONE_TRAINER in deployment["tags"]:
                 chosen["device"] = settings.device
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise CannotDeploy(f"{file}: not a file of deployments like Faceline's prefect.yaml: {error!r}") from error

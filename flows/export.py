@@ -22,12 +22,14 @@ from storage.trained_on import TRAINED_ON
 from storage.workspace import BadWorkspace, Workspace, existing_workspace, write_whole
 from tasks.dataset import Dataset, gather, plain_crops
 from tasks.degrade import LEVELS, robustness, sample, smallest_face
+from tasks.drift import LEARNT, answers_for
 
 if TYPE_CHECKING:
     from models.vgg16 import Network
 
 logger = logging.getLogger(__name__)
 _PARITY_FACES = 64
+_LEARNT_FACES = 500  # whose answers the version's metrics sum up, at 0.1 to 0.2 s each on two cores
 
 
 @stage_flow("export")
@@ -48,7 +50,10 @@ def export_run(settings: ExportSettings) -> dict:
         {name: value for name, value in _json(run / "settings.json").items() if name != "data_hash"}
     )
     from models.export import check_parity, to_onnx  # after all that can be refused without TensorFlow
+    from models.fit import check_device
 
+    if settings.device == "cpu":
+        check_device("cpu")  # or TensorFlow takes a GPU's whole memory
     network = _network(run, trained)
     calibration = Calibration(**_json(run / "calibration.json"))
     shown = metrics["test"]["overall"] or metrics["val"]["overall"]
@@ -68,7 +73,9 @@ def export_run(settings: ExportSettings) -> dict:
     if settings.int8:
         content, figures = _narrowed(network, dataset, description)
         metrics |= figures | {"int8": _cost(metrics["val"]["overall"], figures["val"]["overall"])}
-    metrics |= {"run": run.name, "parity": parity, **_robustness(content, dataset, settings.robustness_faces)}
+    model = OnnxModel(content, "under test", settings.device)
+    metrics |= {"run": run.name, "parity": parity, **_robustness(model, dataset, settings.robustness_faces)}
+    metrics[LEARNT] = answers_for(model, plain_crops(dataset, _learnt_from(dataset)))
     facts = about | {"data": settings.data, "licence": settings.licence, "faces": _faces_by_side(dataset)}
     version = register(workspace, content, model_card(trained, facts, metrics), metrics)
     if (run / TRAINED_ON).exists():  # runs of older versions have none
@@ -116,13 +123,19 @@ def _network(run: UPath, trained: TrainSettings) -> "Network":
     return network
 
 
-def _robustness(content: bytes, dataset: Dataset, most: int) -> dict:
+def _learnt_from(dataset: Dataset) -> np.ndarray:
+    """Some of the faces, for `health` to compare those that come in with. First those to validate on, whose answers the
+    model doesn't know by heart."""
+    return np.concatenate([dataset.side("val"), dataset.side("train")])[:_LEARNT_FACES]
+
+
+def _robustness(model: OnnxModel, dataset: Dataset, most: int) -> dict:
     """How the file's errors grow on degraded test faces (validation faces where there are none), for the card."""
     side = dataset.side("test") if len(dataset.side("test")) else dataset.side("val")
     chosen = side[sample(len(side), most)]
     if not len(chosen):
         return {}
-    model, crops, truth = OnnxModel(content, "under test", "auto"), plain_crops(dataset, chosen), dataset.truth(chosen)
+    crops, truth = plain_crops(dataset, chosen), dataset.truth(chosen)
     with progress("degraded faces", len(LEVELS) * len(chosen)) as advance:
         table = robustness(model, crops, truth, advance=advance)
     smallest = smallest_face(table)

@@ -1,11 +1,14 @@
 """Serves the review pages: Streamlit in a process of its own, bound to this machine.
 
 Streamlit as installed listens on every interface, takes uploads of 200 MB, shows tracebacks in the page and reports
-usage; the flags say otherwise here, and a flag wins over any configuration file. Python's `-P` keeps the folder
+usage; the flags say otherwise here, and a flag wins over any configuration file. It also takes whatever page was loaded
+under the name that a request is for: one from elsewhere whose name was made to lead here (DNS rebinding) could look at
+faces, so the names that it may be asked by are listed. Python's `-P` keeps the folder
 where the command was typed from hiding libraries."""
 
 import importlib.util
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -30,6 +33,7 @@ _FLAGS = {
     "global.disableWidgetStateDuplicationWarning": "true",  # filters have defaults, and a button that resets them
     "logger.hideWelcomeMessage": "true",
 }
+_PROXY = "STREAMLIT_BROWSER_SERVER_ADDRESS"  # Streamlit's own variable for the name of a proxy before it
 logger = logging.getLogger(__name__)
 
 
@@ -63,6 +67,8 @@ def command(port: int, workspace: str, *, read_only: bool = False) -> list[str]:
         raise CannotServe("the review pages aren't installed; install Faceline again")
     app = Path(package.origin).parent / "app.py"
     flags = [f"--{name}={value}" for name, value in (_FLAGS | {"server.port": str(port)}).items()]
+    names = [ADDRESS, "localhost", *filter(None, [os.environ.get(_PROXY)])]
+    flags += [f"--server.allowedHosts={name}" for name in names]
     arguments = [workspace, "--read-only"] if read_only else [workspace]
     return [sys.executable, "-P", "-m", "review.start", "run", str(app), *flags, "--", *arguments]
 

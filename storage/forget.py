@@ -134,7 +134,7 @@ def _erase_rows(file: UPath, tombstones: Tombstones, names: dict[str, set[str]])
 
 
 def _files(workspace: Workspace) -> Iterator[UPath]:
-    """Every file but those of the tables, of the cache, and of the Prefect server."""
+    """Every file but those of the tables, of the cache, and of the Prefect server, which is told no photo's name."""
     for folder in workspace.root.iterdir():
         if folder.is_dir() and folder.name not in _WITHOUT_NAMES:
             yield from [file for file in folder.rglob("*") if file.is_file()]

@@ -78,6 +78,11 @@ def versions(workspace: Workspace) -> list[Version]:
     return sorted((_read(folder) for folder in folders), key=lambda version: version.created_at)
 
 
+def metrics_of(workspace: Workspace, model_hash: str) -> dict:
+    """What the version with that hash was measured at; empty where none is registered. Raises UnknownModel."""
+    return next((each.metrics() for each in versions(workspace) if each.model_hash == model_hash), {})
+
+
 def champion(workspace: Workspace) -> Version | None:
     alias = workspace.registry / "champion.json"
     if not alias.exists():

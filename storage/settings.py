@@ -164,6 +164,7 @@ class ExportSettings(CardSettings):
     int8: bool = Field(
         default=False, description="compute in 8 bits: about three times as fast, at a cost that the card tells"
     )
+    device: Literal["auto", "cpu"] = Field(default="auto", description="what the file is checked and measured on")
 
 
 class ScoreSettings(PhotoSettings):

@@ -1,5 +1,6 @@
 """Whether the faces that come in are still like those that a model knows: the population stability index of its
-scores' distributions, against an earlier set of scores of the same model.
+scores' distributions, against its answers for the faces that it learnt from, which its export notes, or against an
+earlier set of its scores.
 
 The index of two sets of shares p and q is the sum of (p - q) ln(p / q) over bins, that is Jeffreys' divergence. From
 0.1 on it is taken for a change, from 0.25 for a large one (N. Siddiqi, Credit Risk Scorecards, 2006). Of two samples
@@ -7,7 +8,8 @@ of n and m from one distribution it is about (1/n + 1/m) times a chi-squared wit
 (B. Yurdakul, Statistical Properties of Population Stability Index, 2018), so a small week scatters beyond 0.1 by
 itself: only what is over that scatter's 99th percentile counts too."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -15,17 +17,34 @@ import numpy as np
 import polars as pl
 from scipy.stats import chi2
 
+from models.contract import Model
 from storage.queries import FACE_KEY, collect, scored_models
+from storage.registry import metrics_of
 from storage.values import LabelStatus
 from storage.workspace import Workspace
+from tasks.quality import quality
 
 Verdict = Literal["steady", "moved", "moved far", "too few faces"]
 FIGURES = ("age", "female", "quality")
+LEARNT = "answers_for_the_learnt"  # among a version's metrics: a histogram of each of FIGURES
 MOVED, MOVED_FAR = 0.1, 0.25
-_BINS = 10  # at the earlier set's deciles
+_BINS = 10  # between the earlier set's deciles
 _FEWEST = 100  # faces on either side; below, a bin would hold fewer than ten
 _CHANCE = 0.99
 _UNITS = {"age": "years"}
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """One figure of some faces, between its own deciles."""
+
+    edges: list[float]  # ascending; equal deciles are one
+    counts: list[int]  # of the faces below, between and above them
+    median: float  # NaN without faces
+
+    @property
+    def faces(self) -> int:
+        return sum(self.counts)
 
 
 @dataclass(frozen=True)
@@ -53,21 +72,38 @@ class Week:
 
 
 def drift_since(workspace: Workspace, since: datetime) -> Week:
-    """Compares the faces found since then as the model that scored last sees them: with the labelled faces, which it
-    may have learned from, or, where it scored few of those, with all that were found before. What counts is when a
-    face was found: a new model scores the old ones again. Raises BadWorkspace."""
+    """Compares the faces found since then as the model that scored last sees them: with those that it learnt from;
+    where its export noted none, or too few, with the labelled faces; and where it scored few of those, with all that
+    were found before. What counts is when a face was found: a new model scores the old ones again. Raises BadWorkspace
+    and UnknownModel."""
     models = scored_models(workspace)
     if models.is_empty():
         return Week("nothing was scored yet", ())
-    faces = _scored_faces(workspace, models["model_hash"][0], since)
+    model_hash = models["model_hash"][0]
+    faces = _scored_faces(workspace, model_hash, since)
     late = pl.col("late")
-    labelled = faces.filter(pl.col("labelled"), ~late)
-    if len(labelled) >= _FEWEST:
-        reference, earlier = "the labelled faces", labelled
-    else:
-        reference, earlier = "the faces found before", faces.filter(~late)
-    pairs = [(figure, *(_values(rows, figure) for rows in (earlier, faces.filter(late)))) for figure in FIGURES]
-    return Week(reference, tuple(drift(*pair) for pair in pairs))
+    learnt = metrics_of(workspace, model_hash).get(LEARNT, {})
+    earlier = {figure: Histogram(**noted) for figure, noted in learnt.items()}
+    reference = "the faces that the model learnt from"
+    if not earlier or earlier["age"].faces < _FEWEST:
+        labelled = faces.filter(pl.col("labelled"), ~late)
+        few = len(labelled) < _FEWEST
+        reference = "the faces found before" if few else "the labelled faces"
+        rows = faces.filter(~late) if few else labelled
+        earlier = {figure: histogram(_values(rows, figure)) for figure in FIGURES}
+    later = faces.filter(late)
+    nothing = histogram(np.empty(0))
+    return Week(reference, tuple(drift(each, earlier.get(each, nothing), _values(later, each)) for each in FIGURES))
+
+
+def answers_for(model: Model, crops: np.ndarray) -> dict[str, dict]:
+    """FIGURES of the model's answers, as a histogram each, for LEARNT. A figure that it doesn't have is left out. Crops
+    as `models/contract.py` has them."""
+    answers = model(crops)
+    figures: Mapping[str, np.ndarray | None] = {
+        "age": answers.age, "female": answers.female, "quality": quality(crops),
+    }  # fmt: skip
+    return {figure: asdict(histogram(values)) for figure, values in figures.items() if values is not None}
 
 
 def in_words(moved: Drift) -> str:
@@ -78,16 +114,24 @@ def in_words(moved: Drift) -> str:
     )
 
 
-def drift(figure: str, earlier: np.ndarray, later: np.ndarray) -> Drift:
-    """Compares two samples, float [n] and [m]; values that aren't numbers are left out."""
-    earlier, later = earlier[np.isfinite(earlier)], later[np.isfinite(later)]
-    before, now = _median(earlier), _median(later)
-    if min(len(earlier), len(later)) < _FEWEST:
-        return Drift(figure, len(later), before, now, float("nan"), "too few faces")
-    edges = np.unique(np.quantile(earlier, np.linspace(0, 1, _BINS + 1)[1:-1]))
-    index = stability_index(_counts(earlier, edges), _counts(later, edges))
-    by_chance = float((1 / len(earlier) + 1 / len(later)) * chi2.ppf(_CHANCE, len(edges)))
-    return Drift(figure, len(later), before, now, index, _verdict(index, by_chance))
+def histogram(values: np.ndarray) -> Histogram:
+    """Of a sample, float [n]; values that aren't numbers are left out."""
+    values = values[np.isfinite(values)].astype(np.float64)
+    deciles = np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1]) if len(values) else values
+    edges = np.unique(deciles)
+    return Histogram(edges.tolist(), _counts(values, edges).tolist(), _median(values))
+
+
+def drift(figure: str, earlier: Histogram, later: np.ndarray) -> Drift:
+    """Compares a sample, float [m], with an earlier one; values that aren't numbers are left out."""
+    later = later[np.isfinite(later)]
+    now = _median(later)
+    if min(earlier.faces, len(later)) < _FEWEST:
+        return Drift(figure, len(later), earlier.median, now, float("nan"), "too few faces")
+    edges = np.array(earlier.edges)
+    index = stability_index(np.array(earlier.counts), _counts(later, edges))
+    by_chance = float((1 / earlier.faces + 1 / len(later)) * chi2.ppf(_CHANCE, len(edges)))
+    return Drift(figure, len(later), earlier.median, now, index, _verdict(index, by_chance))
 
 
 def stability_index(earlier: np.ndarray, later: np.ndarray) -> float:

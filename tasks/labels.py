@@ -1,6 +1,7 @@
 """What is known of a photo before any model: from its name, or from a table.
 
-An implausible label is kept as `invalid` with the reason, not dropped: somebody will want to repair it."""
+An implausible label is kept as `invalid` with the reason, not dropped: somebody will want to repair it. Messages name
+no photo but by a table's row: Prefect keeps them for months, where `faceline forget` doesn't reach."""
 
 import logging
 import posixpath
@@ -125,25 +126,24 @@ def label_folders(workspace: Workspace, sources: list[str], reader: LabelReader)
     changed = [known.get(file_hash, _NOTHING) != each for file_hash, each in zip(hashes, said, strict=True)]
     workspace.upsert("labels", rows.filter(pa.array(changed, pa.bool_())))
     met = set(paths["path"])
-    strangers = sorted(path for path in reader.known_paths if path not in met and _plain(path) not in met)
+    strangers = sum(path not in met and _plain(path) not in met for path in reader.known_paths)
     if reason := why_none_is_labelled(workspace, sources, reader):
         logger.warning("%s", reason)
     elif strangers:
-        text = "%s: %d rows met no photo in those folders, such as %s"
-        logger.warning(text, reader.source, len(strangers), strangers[0])
+        logger.warning("%s: %d rows met no photo in those folders", reader.source, strangers)
     _warn_of_namesakes(paths, reader)
     invalid = rows["status"].to_pylist().count(LabelStatus.INVALID)
     silent = said.count(_NOTHING)
     return {
         "labels": rows.num_rows - invalid - silent,
         "labels_invalid": invalid,
-        "labels_without_photo": len(strangers),
+        "labels_without_photo": strangers,
         "photos_without_label": paths["file_hash"].n_unique() - rows.num_rows + silent,
     }
 
 
 def why_none_is_labelled(workspace: Workspace, sources: list[str], reader: LabelReader) -> str | None:
-    """Why no photo that was met in those sources has a label, with a name of each side; None where one has."""
+    """Why no photo that was met in those sources has a label, with the counts of each side; None where one has."""
     paths = _met(workspace, sources)["path"].to_list()
     if any(reader.label_of(path) for path in paths):
         return None
@@ -152,13 +152,12 @@ def why_none_is_labelled(workspace: Workspace, sources: list[str], reader: Label
         given = f"; give folders as they were given to it, such as {known}" if known else ""
         where = f"no photo of those folders is in {workspace.root}"
         return f"{reader.source}: {where}: `faceline extract` them first{given}"
-    photos = f"photos: {len(paths):,}, such as {paths[0]}"
+    photos = f"photos: {len(paths):,}"
     if reader.source in _NAMES:
         return f"{reader.source}: no photo has a name like {_NAMES[reader.source]}; {photos}"
-    rows = f"rows: {len(reader.known_paths):,}" + (f", such as {min(reader.known_paths)}" if reader.known_paths else "")
     return (
-        f"{reader.source}: no row is of a photo in those folders; {rows}; {photos}; a row's path is relative to the "
-        "folder that was extracted"
+        f"{reader.source}: no row is of a photo in those folders; rows: {len(reader.known_paths):,}; {photos}; a row's "
+        "path is relative to the folder that was extracted, as `files` has it in its column path"
     )
 
 
@@ -172,11 +171,11 @@ def _met(workspace: Workspace, sources: list[str]) -> pl.DataFrame:
 
 def _warn_of_namesakes(paths: pl.DataFrame, reader: LabelReader) -> None:
     """A table can't say of which folder its rows are: one row may be taken for another folder's photo of that name."""
-    twice = paths.filter(pl.col("path").is_duplicated())["path"].unique(maintain_order=True)
-    labelled = [path for path in twice if reader.known_paths and reader.label_of(path)]
+    twice = paths.filter(pl.col("path").is_duplicated())["path"].unique()
+    labelled = sum(bool(reader.known_paths and reader.label_of(path)) for path in twice)
     if labelled:
-        text = "%s: %d paths lead to different photos in several of those folders, and each got the label, such as %s"
-        logger.warning(text + "; to label one folder alone, name only that", reader.source, len(labelled), labelled[0])
+        text = "%s: %d paths lead to different photos in several of those folders, and each got the label"
+        logger.warning(text + "; to label one folder alone, name only that", reader.source, labelled)
 
 
 def _plain(path: str) -> str:
@@ -243,7 +242,7 @@ def _read_table(path: Path) -> dict[str, Label]:
         if name is None:
             continue
         if row.get("split") not in (None, *SIDES):
-            raise BadLabels(f"{path}: {name}: split `{row['split']}` is none of {', '.join(SIDES)}")
+            raise BadLabels(f"{path}: row {number}: split `{row['split']}` is none of {', '.join(SIDES)}")
         label, escaped = _table_label(name, row), escape(name.encode())
         labels[escaped] = _agreed(name, labels.get(escaped, label), label)
     return labels

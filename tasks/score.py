@@ -73,9 +73,8 @@ def faces_with_crops(workspace: Workspace, keys: pl.DataFrame, fingerprint: str)
     ]
     if damaged:
         raise BadWorkspace(
-            f"{workspace.root}/faces: {len(damaged)} stored crops are damaged, the first of photo {damaged[0]}; "
-            "the table's files were changed on disk. `faceline doctor --repair` drops them, and the next run reads "
-            "those photos again"
+            f"{workspace.root}/faces: {len(damaged)} stored crops are damaged: the table's files were changed on "
+            "disk. `faceline doctor --repair` drops them, and the next run reads those photos again"
         )
     return cast_to(FACES, rows.select(FACES.names))
 

@@ -40,6 +40,15 @@ def test_the_container_has_every_package_and_file_that_it_copies() -> None:
     assert [name for name in copied if not (ROOT / name).exists()] == []
 
 
+def test_the_containers_user_owns_the_folder_that_holds_its_data() -> None:
+    """WORKDIR makes a folder that isn't there as root, and what a build does to a volume after VOLUME is lost."""
+    orders = re.findall(r"^(?:RUN|USER|WORKDIR|VOLUME) .+$", CONTAINER, re.MULTILINE)
+    [made] = [index for index, order in enumerate(orders) if order.endswith("-o faceline -g faceline -m 0700 /data")]
+    assert orders[made].startswith("RUN useradd --uid 10001 ")
+    assert orders[made + 1 :] == ["USER faceline", "WORKDIR /data", "VOLUME /data"]
+    assert "-o 10001 -g 10001" in (ROOT / "docs/service.md").read_text()
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_finds_no_fault(unit: Path, tmp_path: Path) -> None:

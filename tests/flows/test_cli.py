@@ -138,8 +138,7 @@ def test_a_table_that_labels_no_photo_is_refused(folder: Path, tmp_path: Path, c
     labels.write_text("path,age\nsomebody.jpg,30\n")
     assert run(["label", str(folder), "--labels", str(labels), "--workspace", work]) == 1
     said = capsys.readouterr().err
-    assert "faceline: table:labels.csv: no row is of a photo in those folders; rows: 1, such as somebody.jpg" in said
-    assert "photos: 1, such as 3999_1906-12-09_1984.jpg" in said
+    assert "faceline: table:labels.csv: no row is of a photo in those folders; rows: 1; photos: 1" in said
     labels.write_text("path,age\n3999_1906-12-09_1984.jpg,77\n")
     assert run(["label", str(folder), "--labels", str(labels), "--workspace", work]) == 0
 

@@ -5,15 +5,20 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import shutil
+import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import httpx
+import numpy as np
 import polars as pl
 import pytest
 import yaml
@@ -23,9 +28,13 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from storage.settings import UpSettings
-from storage.workspace import open_workspace
+from flows.deployments import _with_own_places
+from storage.registry import champion, promote, register
+from storage.settings import DeploySettings, UpSettings
+from storage.workspace import now, open_workspace
+from tasks.drift import LEARNT, histogram
 from tests import samples
+from tests.flows.inbox import fill
 from tests.flows.serving import (
     ANSWER_S,
     FINAL,
@@ -38,7 +47,9 @@ from tests.flows.serving import (
     proxy,
     start_and_wait,
 )
+from tests.labelled import grey_faces
 from tests.listening import LOOPBACK
+from tests.rows import crop_of, face_row, faces, score_row, scores
 from tests.tiny_model import tiny_model
 
 DEPLOYMENTS = {
@@ -47,6 +58,7 @@ DEPLOYMENTS = {
 }
 pytestmark = pytest.mark.timeout(1800)  # a machine that trains meanwhile takes ten times as long
 SHARED_LIMITS = {"one-writer", "one-trainer"}
+ANNA, BEN = "anna-schmidt-4711.jpg", "ben-meier-4712.jpg"
 AT_ONCE = {"env": {"PREFECT_FLOWS_DEFAULT_RETRIES": "0"}}  # a run that fails for good, without waiting in between
 
 each_deployment = pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -72,6 +84,37 @@ def test_a_deployment_says_what_it_does_and_is_never_run_twice_at_once(name: str
 
 def test_every_pool_has_a_worker():
     assert {deployment["work_pool"]["name"] for deployment in DEPLOYMENTS.values()} == set(UpSettings().pools)
+
+
+def _settings(name: str) -> dict:
+    """Of that deployment, with what it leaves at its default."""
+    flow = load_flow_from_entrypoint(DEPLOYMENTS[name]["entrypoint"], use_placeholder_flow=False)
+    return flow.validate_parameters(DEPLOYMENTS[name]["parameters"])["settings"].model_dump()
+
+
+@each_deployment
+def test_a_gpu_is_for_the_pool_of_that_name_alone(name: str):
+    """`auto`, the default of what judges faces, takes a GPU that is there."""
+    device = _settings(name).get("device", "has no choice")
+    assert DEPLOYMENTS[name]["work_pool"]["name"] == "gpu" or device in {"cpu", "has no choice"}
+
+
+def test_what_reads_photos_leaves_those_that_are_still_being_copied():
+    waits = {name: found["settle_s"] for name in DEPLOYMENTS if "settle_s" in (found := _settings(name))}
+    assert waits == {"score-inbox": 60, "extract-folder": 60, "whole-way": 60}
+
+
+def test_the_commands_device_is_for_what_trains_and_a_scoring_run_on_a_gpu_keeps_its_own(tmp_path: Path):
+    content = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
+    inbox = next(each for each in content["deployments"] if each["name"] == "score-inbox")
+    inbox["work_pool"]["name"] = "gpu"
+    inbox["parameters"]["settings"]["device"] = "cuda"
+    (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(content))
+    settings = DeploySettings(inbox=str(tmp_path / "inbox"), device="gpu")
+    made = _with_own_places(tmp_path / "prefect.yaml", str(tmp_path / "workspace"), settings)
+    devices = {each["name"]: each["parameters"]["settings"].get("device") for each in made["deployments"]}
+    assert {name for name in devices if devices[name] == "gpu"} == {"retrain-weekly", "train-once", "whole-way"}
+    assert devices["score-inbox"] == "cuda"
 
 
 def test_what_writes_tables_takes_turns_and_so_does_what_trains():
@@ -169,6 +212,7 @@ def told() -> Iterator[Told]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield Told(f"http://127.0.0.1:{server.server_port}/", messages)
     server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +318,68 @@ def test_nothing_is_pickled_in_prefects_storage(scored: dict, prefect: Prefect, 
     assert failed["state"]["type"] == "FAILED"
     stored = [file.read_bytes() for file in (prefect.up.home / "storage").rglob("*") if file.is_file()]
     assert [content for content in stored if not _is_json(content)] == []
+
+
+@pytest.fixture
+def labelled(prefect: Prefect, tmp_path: Path) -> dict:
+    """Two photos of one name, and a label table that has a row of another one too; then a table of another one alone,
+    and one that is wrong. The settings of the first run."""
+    for folder, photo in (("first", samples.HOPPER), ("second", samples.COLLINS)):
+        (tmp_path / folder).mkdir()
+        shutil.copy(photo, tmp_path / folder / ANNA)
+    (tmp_path / "labels.csv").write_text(f"path,age\n{ANNA},30\n{BEN},40\n")
+    (tmp_path / "others.csv").write_text(f"path,age\n{BEN},40\n")
+    (tmp_path / "wrong.csv").write_text(f"path,age,split\n{ANNA},30,left\n")
+    places = {"folders": [str(tmp_path / "first"), str(tmp_path / "second")], "workspace": str(tmp_path / "workspace")}
+    settings = places | {"labels": str(tmp_path / "labels.csv")}
+    run = prefect.run("extract-folder", settings | {"workers": 1})
+    refused = [
+        prefect.run("label-folder", places | {"labels": str(tmp_path / f"{name}.csv")}) for name in ("others", "wrong")
+    ]
+    assert [each["state"]["type"] for each in (run, *refused)] == ["COMPLETED", "FAILED", "FAILED"]
+    wanted = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+
+    def warned() -> bool:
+        said = prefect.up.api().post("/logs/filter", wanted).raise_for_status().text
+        return "1 rows met no photo" in said and "1 paths lead to different photos" in said
+
+    prefect.up.wait_until(warned)
+    return settings
+
+
+@pytest.mark.slow
+def test_what_is_forgotten_is_in_none_of_prefects_records(labelled: dict, prefect: Prefect, tmp_path: Path):
+    """They are kept for months, and `forget` can't reach into them. Seen red: a photo that two folders have, and a row
+    that met no photo, were named in the log."""
+    hashes = set(_rows(labelled, "files")["file_hash"])
+    photos = [f"{folder}/{ANNA}" for folder in labelled["folders"]]
+    with (tmp_path / "forget.log").open("w") as output:
+        command = ("forget", *photos, "--workspace", labelled["workspace"])
+        assert faceline(tmp_path, *command, output=output).wait(RUN_S) == 0
+    assert last_line(tmp_path / "forget.log")["forgotten"] == len(hashes) == 2
+    kept = _records(prefect.up.home)
+    assert labelled["labels"] in kept
+    assert [name for name in (ANNA, BEN, *hashes) if name in kept] == []
+
+
+@pytest.mark.slow
+def test_a_retraining_promotes_the_better_model_and_leaves_its_story_with_the_table(prefect: Prefect, tmp_path: Path):
+    """From the shipped model, which sees little in grey squares, but more than the champion, who takes each for four
+    times as old."""
+    workspace = grey_faces(str(tmp_path / "workspace"), 45, sides=("train", "val", "test"), with_genders=False)
+    before = register(workspace, tiny_model(tmp_path / "tiny.onnx", levels_a_year=1).read_bytes(), "# card", {}).name
+    promote(workspace, before, "the first")
+    quick = {"targets": "age", "epochs": 1, "batch": 8, "copies": 1, "robustness_faces": 0, "device": "cpu"}
+    run = prefect.run("retrain-weekly", {"workspace": str(workspace.root), **quick})
+    assert run["state"]["type"] == "COMPLETED", prefect.up.said()
+    present, artifact = champion(workspace), prefect.artifact("retrain")
+    assert present is not None
+    assert artifact["flow_run_id"] == run["id"]
+    assert f"Champion: `{present.name}`, replaced {before}. On the same 15 faces" in artifact["data"]
+    assert re.search(r"^\| age MAE, years \| 1\d\d\.\d\d \| \d.* \| better \|$", artifact["data"], re.MULTILINE)
+    assert "](data:image/png;base64," in artifact["data"]
+    noted = present.metrics()[LEARNT]
+    assert {figure: sum(each["counts"]) for figure, each in noted.items()} == {"age": 30, "quality": 30}
 
 
 @pytest.mark.slow
@@ -388,6 +494,32 @@ def test_a_page_from_elsewhere_can_start_nothing(password: tuple[str, str] | Non
 
 
 @pytest.mark.slow
+def test_a_page_from_elsewhere_gets_no_leave_to_ask(prefect: Prefect):
+    """What a browser asks before it sends JSON, or a header, to another place."""
+    wish = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    foreign, own = (
+        httpx.options(f"{prefect.url}/api/flows/", headers=wish | {"Origin": origin}, timeout=ANSWER_S)
+        for origin in ("http://evil.example", prefect.url)
+    )
+    assert foreign.is_client_error
+    assert "access-control-allow-origin" not in foreign.headers
+    assert own.headers["access-control-allow-origin"] == prefect.url
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("password", [None, ("admin", "guessed")])
+def test_a_name_from_elsewhere_that_leads_here_can_start_nothing(password: tuple[str, str] | None, prefect: Prefect):
+    """DNS rebinding: to the browser, page and server are of one origin then, so that it could ask for a CSRF token,
+    too. The password is what protects."""
+    name = f"evil.example:{prefect.up.port}"
+    here = {"Host": name, "Origin": f"http://{name}"}
+    with httpx.Client(base_url=f"{prefect.url}/api", headers=here, auth=password, timeout=ANSWER_S) as page:
+        token, flow = page.get("/csrf-token", params={"client": "evil"}), page.post("/flows/", json={"name": "evil"})
+    assert token.status_code == 401
+    assert flow.status_code in {401, 403}
+
+
+@pytest.mark.slow
 def test_the_password_without_a_csrf_token_starts_nothing(prefect: Prefect):
     assert prefect.up.api().post_without_token("/flows/", {"name": "evil"}).status_code == 403
 
@@ -402,6 +534,13 @@ def _rows(settings: dict, table: str) -> pl.DataFrame:
 
 def _counts(artifact: dict) -> dict[str, str]:
     return {row["what"]: row["count"] for row in json.loads(artifact["data"])}
+
+
+def _records(home: Path) -> str:
+    """All that Prefect keeps: each file as it is, and its database's values, which may lie on two pages of it."""
+    files = [file.read_bytes().decode(errors="replace") for file in home.rglob("*") if file.is_file()]
+    with sqlite3.connect(f"file:{home / 'prefect.db'}?mode=ro", uri=True) as database:
+        return "\n".join([*files, *database.iterdump()])
 
 
 def _is_json(content: bytes) -> bool:
@@ -453,13 +592,17 @@ def test_an_upload_that_no_review_page_sent_is_refused(prefect: Prefect):
 
 
 @pytest.mark.slow
-def test_a_page_from_elsewhere_can_read_no_faces(prefect: Prefect):
-    """The review pages talk through a WebSocket, which no browser keeps a foreign page from opening."""
-    address = f"127.0.0.1:{prefect.up.review_port}"
-    with connect(f"ws://{address}/_stcore/stream", origin=Origin(f"http://{address}")):
+@pytest.mark.parametrize(
+    ("origin", "host"), [("evil.example", "127.0.0.1"), ("evil.example:{port}", "evil.example")], ids=["page", "name"]
+)
+def test_a_page_from_elsewhere_can_read_no_faces(origin: str, host: str, prefect: Prefect):
+    """The review pages talk through a WebSocket, which no browser keeps a foreign page from opening. The second's name
+    was made to lead here. Seen red: Streamlit takes that for a page of its own."""
+    port = prefect.up.review_port
+    with connect(f"ws://127.0.0.1:{port}/_stcore/stream", origin=Origin(f"http://127.0.0.1:{port}")):
         pass
-    with pytest.raises(InvalidStatus, match="403"):
-        connect(f"ws://{address}/_stcore/stream", origin=Origin("http://evil.example"))
+    with socket.create_connection(("127.0.0.1", port)) as here, pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws://{host}:{port}/_stcore/stream", origin=Origin(f"http://{origin.format(port=port)}"), sock=here)
 
 
 @pytest.mark.slow
@@ -541,9 +684,28 @@ def test_what_was_under_way_in_its_pools_is_closed_at_the_next_start(
     assert taken == [0, 1]
 
 
+@pytest.fixture
+def killed_run(prefect: Prefect, settings: dict, tmp_path: Path) -> Callable[[], dict]:
+    """Scores an inbox, and kills the run's process once it has begun: how the run ended."""
+    fill(tmp_path, samples.COLLINS, 0)
+    secret = (tmp_path / "inbox").rename(tmp_path / "secret")
+
+    def run() -> dict:
+        created = prefect.start("score-inbox", settings | {"folders": [str(secret)], "workspace": str(tmp_path / "w")})
+        path = f"/flow_runs/{created.json()['id']}"
+        prefect.up.wait_until(lambda: prefect.up.api().get(path)["state"]["type"] == "RUNNING")
+        [process_id] = [each for each, command in prefect.up.processes().items() if "prefect.engine" in command]
+        os.kill(process_id, signal.SIGKILL)
+        prefect.up.wait_until(lambda: prefect.up.api().get(path)["state"]["type"] in FINAL)
+        return prefect.up.api().get(path)
+
+    return run
+
+
 @pytest.mark.slow
-def test_a_failed_run_and_a_warning_are_told_through_the_block_that_was_set(
-    prefect: Prefect, told: Told, settings: dict, scored: dict, tmp_path: Path
+@pytest.mark.usefixtures("scored")
+def test_failed_and_crashed_runs_and_a_warning_are_told_through_the_block_that_was_set(
+    prefect: Prefect, told: Told, killed_run: Callable[[], dict], settings: dict, tmp_path: Path
 ):
     code = f"""
 from prefect.blocks.notifications import CustomWebhookNotificationBlock as Block
@@ -555,12 +717,18 @@ Block(name="test", url="{told.url}", json_data=message).save("test", overwrite=T
     failed = prefect.run("score-inbox", settings | {"folders": ["/nowhere/secret"]}, job_variables=AT_ONCE)
     warned = prefect.run("health", {"workspace": settings["workspace"], "min_free_gb": 1e9})
     assert (failed["state"]["type"], warned["state"]["type"]) == ("FAILED", "COMPLETED")
-    wanted = {("Faceline: score: Failed", failed["name"]), ("Faceline: health: warning", warned["name"])}
+    crashed = killed_run()
+    assert crashed["state"]["type"] == "CRASHED"
+    wanted = {
+        ("Faceline: score: Failed", failed["name"]),
+        ("Faceline: score: Crashed", crashed["name"]),
+        ("Faceline: health: warning", warned["name"]),
+    }
 
     def heard() -> set[tuple[str, str]]:  # a message comes again when the server's database was locked just then
         return {(each["subject"], each["body"].split(":")[0]) for each in told.messages}
 
-    prefect.up.wait_until(lambda: len(heard()) >= 2)
+    prefect.up.wait_until(lambda: len(heard()) >= len(wanted))
     assert heard() == wanted
     assert "secret" not in json.dumps(told.messages)
 
@@ -579,6 +747,25 @@ def test_health_leaves_its_report(prefect: Prefect, settings: dict, scored: dict
     report = prefect.artifact("health")["data"]
     assert "| not_an_image | 1 |" in report
     assert "GB are free" in report
+
+
+@pytest.mark.slow
+def test_the_report_says_that_the_weeks_faces_are_unlike_those_that_the_model_learnt_from(
+    prefect: Prefect, tmp_path: Path
+):
+    workspace = open_workspace(str(tmp_path / "workspace"))
+    learnt = {"age": asdict(histogram(np.arange(30.0, 37).repeat(20)))}
+    model = register(workspace, b"a model", "# card", {LEARNT: learnt}).model_hash
+    names = [f"{index}.jpg" for index in range(120)]
+    workspace.append("faces", faces(*(face_row(name, crop=crop_of(0), extracted_at=now()) for name in names)))
+    aged = (score_row(name, age=60 + index % 7, model_hash=model) for index, name in enumerate(names))
+    workspace.append("scores", scores(*aged))
+    run = prefect.run("health", {"workspace": str(workspace.root)})
+    assert run["state"]["type"] == "COMPLETED", prefect.up.said()
+    report = prefect.artifact("health")["data"]
+    assert "Against the faces that the model learnt from:" in report
+    assert re.search(r"^\| age \| 120 \| 33\.0 \| 63\.0 \| \d+\.\d+ \| moved far \|$", report, re.MULTILINE)
+    assert "- **age has moved far this week" in report
 
 
 def _client(prefect: Prefect) -> dict[str, str]:

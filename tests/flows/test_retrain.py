@@ -1,5 +1,7 @@
-"""The story of a retraining as Prefect's page is given it: with its pictures inside, and small."""
+"""What a retraining decides, and its story as Prefect's page is given it: with its pictures inside, and small. The
+whole flow is run in test_deployments.py."""
 
+import json
 import re
 from base64 import b64decode
 from pathlib import Path
@@ -8,14 +10,57 @@ import polars as pl
 import pytest
 
 from flows.gate import compare_versions
-from flows.retrain import _story
+from flows.retrain import _decide, _story
 from models.plots import draw_curves
-from storage.registry import register
+from storage.registry import champion, promote, register
+from storage.settings import RetrainSettings
+from storage.workspace import Workspace
 from tests.labelled import grey_faces
 from tests.tiny_model import tiny_model
 
 RESULT = {"run": "train-1", "champion": "b", "why": "replaced a", "findings": {"near_duplicate": 2}, "train": 9}
 EPOCHS = 40
+EXACT, OFF, FAR_OFF = 4, 4.5, 6  # levels of grey a year; the faces have 4
+
+
+def registered(workspace: Workspace, levels: float, folder: Path) -> str:
+    content = tiny_model(folder / f"{levels}.onnx", levels_a_year=levels).read_bytes()
+    return register(workspace, content, "# card", {}).name
+
+
+def decided(workspace: Workspace, before: str, challenger: str) -> tuple[dict, str, list[dict]]:
+    """The decision, who is champion after it, and the registry's log."""
+    promote(workspace, before, "the first")
+    decision, _ = _decide(RetrainSettings(workspace=str(workspace.root)), before, challenger)
+    present = champion(workspace)
+    assert present is not None
+    log = (workspace.registry / "log.jsonl").read_text().splitlines()
+    return decision, present.name, [json.loads(line) for line in log]
+
+
+def test_a_better_model_is_promoted_and_the_registrys_log_says_why(tmp_path: Path) -> None:
+    workspace = grey_faces(str(tmp_path / "workspace"))
+    off, exact = (registered(workspace, levels, tmp_path) for levels in (OFF, EXACT))
+    decision, present, log = decided(workspace, off, exact)
+    assert (decision["champion"], present, log[-1]["promoted"], len(log)) == (exact, exact, exact, 2)
+    assert re.match(r"On the same 30 faces: age MAE, years: -\d", log[-1]["reason"])
+    assert decision["why"] == f"replaced {off}. {log[-1]['reason']}"
+
+
+def test_a_worse_model_is_kept_out_with_the_reason(tmp_path: Path) -> None:
+    workspace = grey_faces(str(tmp_path / "workspace"))
+    exact, far_off = (registered(workspace, levels, tmp_path) for levels in (EXACT, FAR_OFF))
+    decision, present, log = decided(workspace, exact, far_off)
+    assert (decision["champion"], present, len(log)) == (exact, exact, 1)
+    assert decision["why"].startswith("kept: of the new model, its age MAE is worse. On the same 30 faces: age MAE, ye")
+
+
+def test_without_test_faces_the_champion_is_kept(tmp_path: Path) -> None:
+    workspace = grey_faces(str(tmp_path / "workspace"), sides=("train", "val"))
+    off, exact = (registered(workspace, levels, tmp_path) for levels in (OFF, EXACT))
+    decision, present, _ = decided(workspace, off, exact)
+    assert (decision["champion"], present) == (off, off)
+    assert decision["why"].startswith("kept: no labelled face on the test side")
 
 
 @pytest.fixture
@@ -29,10 +74,7 @@ def curves(tmp_path: Path) -> bytes:
 
 def test_the_story_has_both_models_errors_by_age_and_the_curves_as_pictures(tmp_path: Path, curves: bytes) -> None:
     workspace = grey_faces(str(tmp_path / "workspace"), 200)
-    names = []
-    for levels in (4.5, 4):
-        content = tiny_model(tmp_path / f"{levels}.onnx", levels_a_year=levels).read_bytes()
-        names.append(register(workspace, content, "# card", {}).name)
+    names = [registered(workspace, levels, tmp_path) for levels in (OFF, EXACT)]
     story = _story(RESULT, compare_versions(workspace, *names), curves)
     drawn = [b64decode(each) for each in re.findall(r"!\[[^\]]+\]\(data:image/png;base64,([^)]+)\)", story)]
     assert len(drawn) == 2

@@ -267,6 +267,20 @@ def test_a_run_goes_on_when_the_server_is_silent_for_a_while(unheard: str, resum
 
 
 @pytest.mark.slow
+def test_a_nightly_run_leaves_its_counts(unheard: str, resumed: Up) -> None:
+    """The artifact is that run's own; the run was started by its schedule."""
+    path = f"/flow_runs/{unheard}"
+    resumed.wait_until(lambda: resumed.api().get(path)["state"]["type"] in FINAL)
+    assert resumed.api().get(path)["auto_scheduled"]
+    wanted = {"artifacts": {"flow_run_id": {"any_": [unheard]}}}
+    [artifact] = resumed.api().post("/artifacts/filter", wanted).raise_for_status().json()
+    counts = {row["what"]: row["count"] for row in json.loads(artifact["data"])}
+    assert (artifact["key"], counts["files"], counts["model"]) == ("score", str(PHOTOS), "tiny")
+    assert int(counts["read"]) + int(counts["skipped"]) == PHOTOS
+    assert 0 < int(counts["read"]) < PHOTOS
+
+
+@pytest.mark.slow
 def test_a_killed_worker_is_told_and_ends_all(killed: tuple[Stage, str]) -> None:
     stage = killed[0]
     assert stage.status == 1

@@ -24,6 +24,15 @@ def test_the_pages_are_bound_to_this_machine_and_say_little() -> None:
     assert command(8601, "/w", read_only=True)[-3:] == ["--", "/w", "--read-only"]
 
 
+def test_the_name_of_a_proxy_is_one_that_the_pages_may_be_asked_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    def names() -> list[str]:
+        return [flag.split("=")[1] for flag in command(8601, "/w") if flag.startswith("--server.allowedHosts=")]
+
+    assert names() == ["127.0.0.1", "localhost"]
+    monkeypatch.setenv("STREAMLIT_BROWSER_SERVER_ADDRESS", "review.example.org")
+    assert names() == ["127.0.0.1", "localhost", "review.example.org"]
+
+
 def test_serving_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadWorkspace, match="there is no workspace"):
         serve(ReviewSettings(workspace=str(tmp_path / "none")))

@@ -57,6 +57,11 @@ def test_versions_come_oldest_first(workspace: Workspace, first: Version, second
     assert versions(workspace) == [first, second]
 
 
+def test_metrics_are_found_by_the_models_hash(workspace: Workspace, first: Version, second: Version) -> None:
+    assert registry.metrics_of(workspace, first.model_hash) == {"age_mae": 5.5}
+    assert registry.metrics_of(workspace, "0" * 64) == {}
+
+
 def test_promoting_makes_a_champion(workspace: Workspace, second: Version) -> None:
     promote(workspace, second.name, "better by half a year")
     assert champion(workspace) == second

@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -6,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.session import OnnxModel
+from storage.registry import register
 from storage.workspace import Workspace, now, open_workspace
-from tasks.drift import Week, drift, drift_since, stability_index
+from tasks.drift import FIGURES, LEARNT, Week, answers_for, drift, drift_since, histogram, stability_index
 from tests.rows import crop_of, face_row, faces, label_row, labels, score_row, scores
 
 counts = st.lists(st.integers(0, 10_000), min_size=3, max_size=3).map(np.array)
@@ -44,48 +47,58 @@ def test_equal_shares_have_no_distance() -> None:
 
 def test_the_index_of_a_shift_nears_jeffreys_divergence_of_two_normals() -> None:
     """Of two normals of one width it is (shift / width)^2; ten bins keep most of that."""
-    found = drift("age", ages(30, 200_000), ages(36, 200_000, seed=1))
+    found = drift("age", histogram(ages(30, 200_000)), ages(36, 200_000, seed=1))
     assert 0.85 * (6 / 15) ** 2 < found.index < (6 / 15) ** 2
     assert found.verdict == "moved"
 
 
 def test_one_distribution_is_steady_in_99_weeks_of_100() -> None:
     rng = np.random.default_rng(0)
-    weeks = [drift("age", rng.normal(30, 15, 2000), rng.normal(30, 15, 120)).verdict for _ in range(300)]
+    weeks = [drift("age", histogram(rng.normal(30, 15, 2000)), rng.normal(30, 15, 120)).verdict for _ in range(300)]
     assert weeks.count("steady") >= 294
 
 
 def test_without_the_bound_by_chance_small_weeks_would_give_false_alarms() -> None:
     rng = np.random.default_rng(0)
-    over = [drift("age", rng.normal(30, 15, 2000), rng.normal(30, 15, 120)).index > 0.1 for _ in range(300)]
+    over = [drift("age", histogram(rng.normal(30, 15, 2000)), rng.normal(30, 15, 120)).index > 0.1 for _ in range(300)]
     assert sum(over) > 30
 
 
 @pytest.mark.parametrize(("mean", "verdict"), [(30, "steady"), (36, "moved"), (45, "moved far")])
 def test_the_further_it_moves_the_louder_the_verdict(mean: float, verdict: str) -> None:
-    assert drift("age", ages(30, 5000), ages(mean, 5000, seed=1)).verdict == verdict
+    assert drift("age", histogram(ages(30, 5000)), ages(mean, 5000, seed=1)).verdict == verdict
+
+
+def test_a_histogram_is_of_the_deciles_and_leaves_out_what_is_no_number() -> None:
+    found = histogram(np.array([*range(100), np.nan, np.inf], np.float32))
+    assert (len(found.edges), found.counts, found.median) == (9, [10] * 10, 49.5)
+
+
+def test_of_nothing_a_histogram_has_no_faces() -> None:
+    found = histogram(np.empty(0))
+    assert (found.edges, found.counts, found.faces, np.isnan(found.median)) == ([], [0], 0, True)
 
 
 def test_a_few_faces_are_no_reason_to_say_anything() -> None:
-    found = drift("age", ages(30, 5000), ages(60, 99))
+    found = drift("age", histogram(ages(30, 5000)), ages(60, 99))
     assert (found.verdict, found.faces) == ("too few faces", 99)
 
 
 def test_what_is_no_number_is_left_out() -> None:
     later = np.concatenate([ages(30, 500, seed=1), np.full(500, np.nan)])
-    assert drift("age", ages(30, 5000), later).faces == 500
+    assert drift("age", histogram(ages(30, 5000)), later).faces == 500
 
 
 def test_a_figure_that_piles_up_at_its_ends_is_compared_too() -> None:
     """A probability is often 0 or 1 to the last digit, so deciles fall together."""
     earlier = np.repeat([0.0, 1.0], [800, 200])
-    assert drift("female", earlier, np.repeat([0.0, 1.0], [800, 200])).verdict == "steady"
-    assert drift("female", earlier, np.repeat([0.0, 1.0], [200, 800])).verdict == "moved far"
+    assert drift("female", histogram(earlier), np.repeat([0.0, 1.0], [800, 200])).verdict == "steady"
+    assert drift("female", histogram(earlier), np.repeat([0.0, 1.0], [200, 800])).verdict == "moved far"
 
 
 def test_a_figure_that_never_varied_moves_when_it_varies() -> None:
-    assert drift("quality", np.ones(500), np.zeros(500)).verdict == "moved far"
-    assert drift("quality", np.ones(500), np.ones(500)).verdict == "steady"
+    assert drift("quality", histogram(np.ones(500)), np.zeros(500)).verdict == "moved far"
+    assert drift("quality", histogram(np.ones(500)), np.ones(500)).verdict == "steady"
 
 
 AGO = timedelta(days=30)
@@ -134,6 +147,41 @@ def test_the_labelled_faces_are_the_reference_where_they_are_scored(workspace: W
     store(workspace, "late", 60, timedelta())
     week = drift_since(workspace, now() - timedelta(days=7))
     assert (week.reference, verdicts(week)["age"]) == ("the labelled faces", "moved far")
+
+
+def noted(workspace: Workspace, mean: float, count: int = 500) -> str:
+    """A version whose export noted answers of that mean age for the faces that it learnt from: its hash."""
+    seen = {"age": ages(mean, count), "quality": np.full(count, 0.8)}
+    learnt = {figure: asdict(histogram(values)) for figure, values in seen.items()}
+    return register(workspace, b"a model", "# card", {LEARNT: learnt}).model_hash
+
+
+def test_the_faces_that_the_model_learnt_from_are_the_reference_where_its_export_noted_them(
+    workspace: Workspace,
+) -> None:
+    model = noted(workspace, 30)
+    labelled = store(workspace, "labelled", 60, AGO, model)
+    workspace.append("labels", labels(*map(label_row, labelled)))
+    store(workspace, "late", 60, timedelta(), model)
+    week = drift_since(workspace, now() - timedelta(days=7))
+    assert week.reference == "the faces that the model learnt from"
+    assert verdicts(week) == {"age": "moved far", "female": "too few faces", "quality": "steady"}
+
+
+def test_where_it_learnt_from_few_faces_these_are_no_reference(workspace: Workspace) -> None:
+    model = noted(workspace, 30, count=99)
+    store(workspace, "earlier", 60, AGO, model)
+    store(workspace, "late", 60, timedelta(), model)
+    week = drift_since(workspace, now() - timedelta(days=7))
+    assert (week.reference, verdicts(week)["age"]) == ("the faces found before", "steady")
+
+
+def test_the_answers_for_crops_are_a_histogram_of_each_figure(model_file: Path) -> None:
+    greys = np.stack([np.full((128, 128, 3), 4 * age, np.uint8) for age in range(10, 60)])
+    found = answers_for(OnnxModel(model_file.read_bytes(), "tiny", "cpu"), greys)
+    assert {figure: sum(each["counts"]) for figure, each in found.items()} == dict.fromkeys(FIGURES, 50)
+    assert found["age"]["median"] == pytest.approx(34.5)  # tiny_model knows the age from the grey
+    assert found["quality"]["median"] == 0  # there is no face in them
 
 
 def test_another_models_scores_do_not_count(workspace: Workspace) -> None:

@@ -215,7 +215,7 @@ def test_two_equal_rows_are_one(tmp_path: Path) -> None:
         ("name,age\na.jpg,26\n", "needs a column path"),
         ("path,years\na.jpg,26\n", "at least one of age"),
         ("path,age\na.jpg,26\n\n,26\n", "row 3 has no path"),
-        ("path,age,split\na.jpg,26,Test\nb.jpg,26,test\n", "a.jpg: split `Test` is none of train, val, test"),
+        ("path,age,split\na.jpg,26,Test\nb.jpg,26,test\n", "csv: row 1: split `Test` is none of train, val, test"),
         ("", "can't be read"),
         ("path,age\na.jpg,26,too,many\n", "can't be read"),
     ],
@@ -283,18 +283,19 @@ def test_photos_get_the_labels_of_their_table_and_every_row_is_counted(tmp_path:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("path,age\nfaces/a.jpg,3\nb.jpg,4\n", "rows: 2, such as b.jpg; photos: 1, such as a.jpg; a row's path is"),
-        ("path,age\n", "rows: 0; photos: 1, such as a.jpg; a row's path is"),
-        ("wiki", "no photo has a name like 3999_1924-11-20_2010.jpg; photos: 1, such as a.jpg"),
-        ("utkface", "no photo has a name like 26_1_0_20170117.jpg; photos: 1, such as a.jpg"),
+        ("path,age\nfaces/a.jpg,3\nb.jpg,4\n", "rows: 2; photos: 1; a row's path is"),
+        ("path,age\n", "rows: 0; photos: 1; a row's path is"),
+        ("wiki", "no photo has a name like 3999_1924-11-20_2010.jpg; photos: 1"),
+        ("utkface", "no photo has a name like 26_1_0_20170117.jpg; photos: 1"),
     ],
 )
-def test_labels_that_meet_no_photo_are_a_warning_with_a_name_of_each_side(
+def test_labels_that_meet_no_photo_are_a_warning_with_the_counts_of_each_side(
     kind: str, reason: str, tmp_path: Path, workspace: Workspace, caplog: pytest.LogCaptureFixture
 ) -> None:
     met(workspace, "a.jpg")
     label_folders(workspace, ["/photos"], label_reader(table(tmp_path, kind) if "path" in kind else kind))
     assert reason in caplog.text
+    assert "a.jpg" not in caplog.text
 
 
 @pytest.mark.parametrize("name", sorted(labels._NAMES))
@@ -378,9 +379,8 @@ def test_one_row_for_photos_of_two_folders_is_a_warning(
     label_folders(workspace, ["/photos"], reader)
     assert not caplog.text
     label_folders(workspace, ["/elsewhere", "/photos"], reader)
-    assert "1 paths lead to different photos in several of those folders, and each got the label, such as a.jpg" in (
-        caplog.text
-    )
+    assert "1 paths lead to different photos in several of those folders, and each got the label;" in caplog.text
+    assert "a.jpg" not in caplog.text
 
 
 def test_photos_of_other_folders_get_no_label(workspace: Workspace) -> None:
