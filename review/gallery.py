@@ -5,6 +5,7 @@ import streamlit as st
 
 from review.card import face_card
 from review.charts import age_histogram
+from review.empty import nothing_scored
 from review.export import download_buttons
 from review.filters import clear_filters, face_filter, to_page_one
 from review.opened import Tables
@@ -26,7 +27,7 @@ def page(visit: Visit) -> None:
     workspace = visit.workspace
     models = visit.tables.told(queries.scored_models)
     if models.is_empty():
-        _nothing_scored(workspace)
+        nothing_scored(workspace)
         return
     with st.sidebar:
         chosen = face_filter(visit.tables, models)
@@ -51,11 +52,6 @@ def _ages(tables: Tables, chosen: FaceFilter, said: pl.DataFrame) -> pl.DataFram
     if chosen.review == "all":
         return tables.told(queries.all_by_age, chosen)
     return queries.faces_by_age(tables.workspace, chosen, said)
-
-
-def _nothing_scored(workspace: Workspace) -> None:
-    st.info("No face is scored in this workspace yet. Score a folder of photos, then load this page again:")
-    st.code(f"faceline score FOLDER --workspace {workspace.root}", language="shell", wrap_lines=True)
 
 
 def _nothing_passes() -> None:

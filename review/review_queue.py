@@ -7,6 +7,7 @@ from time import monotonic
 import streamlit as st
 
 from review.answer import HINT, PATTERN, Answer, Kind, written
+from review.empty import nothing_scored
 from review.face_queue import BLOCK, Estimate, FaceQueue, Look
 from review.links import photo_link
 from review.opened import as_they_are, background, claims_of
@@ -50,7 +51,10 @@ def page(visit: Visit) -> None:
         )
         return
     model = visit.tables.model()
-    asked = Asked(model.model_hash if model else "", _why())
+    if model is None:
+        nothing_scored(visit.workspace)
+        return
+    asked = Asked(model.model_hash, _why())
     if not visit.reviewer:
         st.info("Type your name in the sidebar first: it is kept with each review.", icon=":material/person:")
         return

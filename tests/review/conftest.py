@@ -62,3 +62,11 @@ def trained(scored: Workspace) -> Workspace:
     losses = {"epoch": [0, 1, 2], "loss": [3.0, 2.0, 1.5], "val_loss": [2.5, 2.2, 2.1], "val_age_mae": [9.0, 8.0, 7.5]}
     pl.DataFrame(losses).write_parquet(finished / "history.parquet")
     return scored
+
+
+@pytest.fixture
+def challenged(scored: Workspace, model_file: Path) -> Workspace:
+    """With a second version, which is better on its test faces."""
+    better = REPORT | {"overall": REPORT["overall"] | {"age_mae": 6.0}, "intervals": {"age_mae": [5.0, 7.0]}}
+    register(scored, model_file.read_bytes() + b"\n", "# Another card", {"test": better})
+    return scored

@@ -31,6 +31,8 @@ _QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 )
 
 _AT_WORK = ("stStatusWidget", "stSpinner", "stSkeleton", "stAppSkeleton")

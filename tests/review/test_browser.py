@@ -4,11 +4,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from storage.audit import promotions
+from storage.registry import champion
 from storage.reviews import open_reviews
 from storage.workspace import Workspace, open_workspace
+from tests.patience import wait_for
+from tests.pictures import turned
 from tests.review.served import PATIENCE_MS, chromium, needs_chromium, new_page, pages_of, until_idle
 from tests.rows import face_row, faces, file_row, files, score_row, scores
 
@@ -42,9 +48,10 @@ def test_a_person_filters_reviews_tries_photos_and_reads_a_run(
     monkeypatch.setenv("TMPDIR", str(temporary))
     with pages_of(trained) as address:
         page = new_page(browser)
-        _filter_and_review(page, address, trained)
+        _filter_and_review(page, new_page(browser), address, trained)
         kept = _files(trained.local_root())
         _try_photos(page, address, hopper, tmp_path)
+        _try_the_camera(page, address)
         assert (_files(temporary), _files(trained.local_root())) == (
             set(),
             kept,
@@ -56,7 +63,7 @@ def _files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
-def _filter_and_review(page: Page, address: str, workspace: Workspace) -> None:
+def _filter_and_review(page: Page, colleague: Page, address: str, workspace: Workspace) -> None:
     page.goto(f"{address}/gallery")
     expect(page.get_by_role("heading", name="2 faces")).to_be_visible()
     expect(
@@ -66,6 +73,10 @@ def _filter_and_review(page: Page, address: str, workspace: Workspace) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="1 face")).to_be_visible()
     expect(page).to_have_url(re.compile("path=collins"))
+    colleague.goto(page.url)
+    expect(colleague.get_by_role("heading", name="1 face")).to_be_visible()
+    expect(colleague.get_by_role("textbox", name="File path contains")).to_have_value("collins")
+    _download(colleague)
     review = page.get_by_role("button", name="Review", exact=True)
     expect(review).to_have_count(1)  # the heading comes before the cards that no longer pass have gone
     _give_name(page, "Ada")
@@ -84,6 +95,17 @@ def _filter_and_review(page: Page, address: str, workspace: Workspace) -> None:
     expect(page).to_have_url(re.compile("photo=[0-9a-f]{64}"))
 
 
+def _download(page: Page) -> None:
+    """What the filter leaves, in both formats."""
+    page.get_by_role("button", name="Download these faces").click()
+    rows = []
+    for name, read in (("CSV", pl.read_csv), ("Parquet", pl.read_parquet)):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=name).click()
+        rows.append(read(download.value.path()))
+    assert [list(each["path"]) for each in rows] == [["collins.png"]] * 2
+
+
 def _try_photos(page: Page, address: str, hopper: Path, folder: Path) -> None:
     torn = folder / "torn.jpg"
     torn.write_bytes(hopper.read_bytes()[:9000])
@@ -92,9 +114,24 @@ def _try_photos(page: Page, address: str, hopper: Path, folder: Path) -> None:
     expect(page.get_by_alt_text("the photo, with a box")).to_be_visible()
     expect(page.get_by_text("one face", exact=True)).to_be_visible()
     expect(page.get_by_text("can't be judged (truncated)")).to_be_visible()
-    # A second photo in another run of the page: the processes that read photos are still there.
+    on_its_side = folder / "turned.jpg"
+    with Image.open(hopper) as portrait:
+        on_its_side.write_bytes(turned(portrait.convert("RGB"), "JPEG", 6, quality=95))
+    page.locator("input[type=file]").set_input_files(str(on_its_side))
+    expect(page.get_by_text("one face", exact=True)).to_have_count(2)
+    shown = page.get_by_alt_text("the photo, with a box").nth(1)
+    assert shown.evaluate("img => img.decode().then(() => img.naturalHeight > img.naturalWidth)")
+    # A further photo in another run of the page: the processes that read photos are still there.
     page.locator("input[type=file]").set_input_files(str(folder / "torn.jpg"))
     expect(page.get_by_text("can't be judged (truncated)")).to_have_count(2)
+
+
+def _try_the_camera(page: Page, address: str) -> None:
+    """Chromium's own stands in for one; what it shows is no face."""
+    page.goto(f"{address}/try")
+    page.get_by_text("Use the camera").click()
+    page.get_by_role("button", name="Take Photo").click()
+    expect(page.get_by_text("no face found", exact=True)).to_be_visible()
 
 
 def _read_a_run(page: Page, address: str) -> None:
@@ -147,6 +184,22 @@ def test_two_people_at_once_lose_nothing_and_see_different_faces(browser: Browse
     reviews = open_reviews(doubtful)
     said = [reviews.of_photo(file_hash) for file_hash in reviews.newest()["file_hash"]]
     assert sorted(row["reviewer"].to_list() for row in said) == [["Ada"]] * 10 + [["Ben"]] * 10
+
+
+def test_a_challenger_is_promoted_with_a_reason(browser: Browser, challenged: Workspace) -> None:
+    before = champion(challenged)
+    with pages_of(challenged) as address:
+        page = new_page(browser)
+        page.goto(f"{address}/models")
+        _give_name(page, "Ada")
+        page.get_by_role("button", name="Make it the champion").click()
+        page.get_by_role("textbox", name="Reason").fill("better on the inbox")
+        page.get_by_role("button", name=re.compile("Promote")).click()
+        wait_for(lambda: champion(challenged) != before)
+        # The one before is the challenger now.
+        assert before is not None
+        expect(page.get_by_text(before.name, exact=True).first).to_be_visible()
+    assert promotions(challenged)["reason"][0] == "Ada, on the review pages: better on the inbox"
 
 
 def test_a_read_only_app_has_no_way_to_write(browser: Browser, scored: Workspace) -> None:

@@ -14,14 +14,14 @@ from streamlit.testing.v1 import AppTest
 from review.review_queue import _BLINK_S
 from storage import queries
 from storage.audit import promotions
-from storage.registry import champion, register, versions
+from storage.registry import champion, versions
 from storage.reviews import Shown, open_reviews
 from storage.runs import training_runs
 from storage.values import FindingKind
 from storage.workspace import Workspace, existing_workspace, now, open_workspace
 from tests.bucket import upload
 from tests.findings import finding, write_findings
-from tests.review.conftest import MARKUP_NAME, REPORT
+from tests.review.conftest import MARKUP_NAME
 from tests.rows import content_hash, face_row, faces, file_row, files, label_row, labels, score_row, scores
 
 # Guarded like app.py: the processes that read photos import the main file again.
@@ -295,7 +295,7 @@ def test_a_filter_that_nothing_passes_says_so(scored: Workspace) -> None:
 
 def test_a_new_workspace_says_which_command_scores_a_folder(tmp_path: Path) -> None:
     empty = open_workspace(str(tmp_path / "empty"))
-    for name in ("overview", "gallery", "data_quality"):
+    for name in ("overview", "gallery", "review_queue", "data_quality"):
         assert f"faceline score FOLDER --workspace {empty.root}" in _texts(_page(name, empty).code)
 
 
@@ -371,9 +371,10 @@ def test_files_are_listed_with_their_reasons(scored: Workspace) -> None:
     assert (reason["files"], reason["example"]) == (1, "notes.jpg")
 
 
-def test_findings_are_listed_with_the_photos_path(scored: Workspace, collins: Path) -> None:
+@pytest.mark.parametrize("kind", list(FindingKind))
+def test_findings_are_listed_with_the_photos_path(scored: Workspace, collins: Path, kind: FindingKind) -> None:
     assert "faceline data --workspace" in _texts(_page("data_quality", scored).code)
-    write_findings(scored, finding("collins", FindingKind.SUSPICIOUS_AGE, file_hash=_hash(collins)))
+    write_findings(scored, finding("collins", kind, file_hash=_hash(collins)))
     [row] = pl.from_pandas(_page("data_quality", scored).dataframe[2].value).to_dicts()
     assert (row["path"], row["expected_age"]) == ("collins.png", 30.0)
     assert row["face"].startswith("data:image/jpeg")
@@ -427,14 +428,6 @@ def test_a_run_that_is_not_listed_is_not_opened(trained: Workspace, run: str) ->
 # Models
 
 
-@pytest.fixture
-def challenged(scored: Workspace, model_file: Path) -> Workspace:
-    """With a second version, which is better on its test faces."""
-    better = REPORT | {"overall": REPORT["overall"] | {"age_mae": 6.0}, "intervals": {"age_mae": [5.0, 7.0]}}
-    register(scored, model_file.read_bytes() + b"\n", "# Another card", {"test": better})
-    return scored
-
-
 def test_the_challenger_stands_beside_the_champion_with_the_change(challenged: Workspace) -> None:
     app = _page("model_versions", challenged)
     row = app.dataframe[0].value.set_index("Figure").loc["Age MAE, years"]
@@ -462,6 +455,11 @@ def test_a_page_that_is_loaded_again_still_says_what_is_new(scored: Workspace) -
     for hours in (30, 0.5, 0.1):
         _visit_of(hours, scored)
     assert "5 files" in _texts(_page("overview", scored).info)
+
+
+def test_a_new_workspace_says_which_command_trains(tmp_path: Path) -> None:
+    empty = open_workspace(str(tmp_path / "empty"))
+    assert f"faceline train --workspace {empty.root}" in _texts(_page("training_runs", empty).code)
 
 
 def test_a_workspace_without_models_says_how_to_make_one(tmp_path: Path) -> None:
