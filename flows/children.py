@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from storage.refusal import Refusal, harmless
+from storage.refusal import ManyLines
 
 _PR_SET_PDEATHSIG = 1
 _MARK = "FACELINE_CHILD_OF"
@@ -19,11 +19,8 @@ _LOOK_EVERY_S = 0.5
 _LINES_SHOWN = 15
 
 
-class ChildEnded(Refusal):
+class ChildEnded(ManyLines):
     """A process ended that should have gone on; the message has the last lines of its log."""
-
-    def __str__(self) -> str:
-        return "\n".join(map(harmless, str(self.args[0]).split("\n")))
 
 
 class Children:

@@ -13,7 +13,7 @@ from models.contract import BadModel
 from models.figures import FIGURES
 from models.session import Device, OnnxModel
 from storage.provenance import version_of
-from storage.refusal import Refusal
+from storage.refusal import ManyLines, harmless
 from storage.registry import SHIPPED, UnknownModel, Version, champion, find, pretrained, shipped, versions
 from storage.repair import repair
 from storage.settings import DoctorSettings, ListModelsSettings, ShowModelSettings
@@ -25,8 +25,8 @@ _PACKAGES = ("faceline", "tensorflow", "onnxruntime-gpu", "onnxruntime", "opencv
 _SHOWN = ("age_mae", "cs5", "gender_accuracy")
 
 
-class Damaged(Refusal):
-    """Files of the workspace aren't what was written; the message names each."""
+class Damaged(ManyLines):
+    """Files of the workspace aren't what was written; the message names each, on a line of its own."""
 
 
 def list_models(settings: ListModelsSettings) -> dict:
@@ -63,7 +63,7 @@ def _look_for_damage(settings: DoctorSettings) -> dict:
     with workspace.held() if can_write or settings.repair else nullcontext():
         damages = find_damage(workspace.local_root(), thoroughly=True)
         if damages and not settings.repair:
-            listed = "\n".join(f"  {damage}" for damage in damages)
+            listed = "\n".join(f"  {harmless(str(damage))}" for damage in damages)
             raise Damaged(f"{workspace.root}: {len(damages)} damaged:\n{listed}\n{workspace.how_to_repair()}")
         with ours(f"{workspace.root}: can't be repaired"):
             return {"damaged": len(damages), "photos_to_read_again": repair(workspace.local_root(), damages)}

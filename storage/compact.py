@@ -31,7 +31,9 @@ class Compacted:
 
 
 def compact(workspace: Workspace) -> list[Compacted]:
-    """Compacts every table and tidies it. The caller holds `only_writer`. Raises BadWorkspace."""
+    """Compacts every table and tidies it, unless there is damage in one. The caller holds `only_writer`. Raises
+    BadWorkspace."""
+    workspace.check(*TABLES)
     return [_compact(workspace, table) for table in TABLES if workspace.has(table)]
 
 

@@ -46,7 +46,8 @@ def forget(
 ) -> dict[str, int]:
     """Deletes all that is said of those contents (SHA-256, hex) and paths; returns how many rows of each table went.
     The audit log keeps how many, by whom, when and the `reason`. The caller holds `only_writer`. Raises
-    BadWorkspace."""
+    BadWorkspace, and changes nothing then where a table is damaged."""
+    workspace.check(*TABLES)
     note_forgetting(workspace, len(contents) + len(unread), reason)
     tombstones = read_tombstones(workspace).with_contents(contents)
     write_tombstones(workspace, replace(tombstones, unfinished=True))

@@ -20,3 +20,10 @@ class Refusal(Exception):
 
     def __str__(self) -> str:
         return harmless(super().__str__())
+
+
+class ManyLines(Refusal):
+    """One whose message has lines of its own; within each, nothing makes another."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(harmless, str(self.args[0]).split("\n")))

@@ -4,7 +4,7 @@ The quick look, which takes no more of a data file than its size, is for whoever
 hashes every data file, as fast as a core does SHA-256 (141 MB in 0.3 s)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -45,9 +45,9 @@ class Standing:
     files: dict[str, str | None]
 
 
-def find_damage(root: Path, *, thoroughly: bool) -> list[Damage]:
-    """Every damage in the tables of a workspace's folder."""
-    there = [table for table in TABLES if (root / table).exists() or ledger_file(root / table).exists()]
+def find_damage(root: Path, *, thoroughly: bool, tables: Iterable[str] = TABLES) -> list[Damage]:
+    """Every damage in those tables of a workspace's folder."""
+    there = [table for table in tables if (root / table).exists() or ledger_file(root / table).exists()]
     return [damage for table in there for damage in _damage_of(root / table, thoroughly)]
 
 

@@ -40,6 +40,7 @@ from storage.tables import (
     merge_rows,
     scan_folder,
 )
+from storage.verify import find_damage
 
 logger = logging.getLogger(__name__)
 MARKER = "faceline-workspace.json"
@@ -148,6 +149,16 @@ class Workspace:
             return 0
         with self._committing(table, "rows could not be deleted"):
             return delete_rows(str(self.root / table), table, predicate)
+
+    def check(self, *tables: str) -> None:
+        """To be called before data files are rewritten, which would give what was changed on disk a valid checksum:
+        hashes them all. An object store checks its own. Raises BadWorkspace with what is damaged."""
+        if not self.is_local:
+            return
+        damages = find_damage(self.local_root(), thoroughly=True, tables=tables)
+        if damages:
+            listed = ", ".join(map(str, damages))
+            raise BadWorkspace(f"{self.root}: {len(damages)} damaged: {listed}; {self.how_to_repair()}")
 
     @contextmanager
     def only_writer(self) -> Iterator[None]:

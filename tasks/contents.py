@@ -94,4 +94,5 @@ def drop_unread(workspace: Workspace, sources: Sequence[str]) -> None:
 def _drop(workspace: Workspace, rows: pl.Expr, predicate: str) -> None:
     """The same rows, said twice: to look whether there are any takes a fraction of a commit."""
     if workspace.scan("files").filter(rows).head(1).collect().height:
+        workspace.check("files")
         workspace.delete("files", predicate)

@@ -77,7 +77,7 @@ def _of_path(workspace: Workspace, photo: str) -> Named:
 def _spellings(photo: str) -> list[str]:
     """How the tables may spell that path: a folder's links are resolved there, a file's aren't."""
     if "://" in photo:
-        return [photo]
+        return [photo, escape(photo.encode())]
     path = os.path.abspath(os.fsencode(photo))
     folder, name = os.path.split(path)
     return [escape(path), escape(os.path.join(os.path.realpath(folder), name)), escape(os.path.realpath(path))]

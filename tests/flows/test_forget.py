@@ -266,7 +266,7 @@ def test_doctor_names_what_is_damaged_and_the_next_run_makes_it_again(
     data.write_bytes(content)
     status, _, said = faceline("doctor", "--verify", "--workspace", extracted, capsys=capsys)
     assert status == 1
-    assert f"faces/{data.name}: was changed on disk" in said
+    assert f"\n  faces/{data.name}: was changed on disk" in said
     assert "2 rows of `faces` lost" in said
     assert f"`faceline doctor --repair --workspace {extracted}`" in said
     status, found, _ = faceline("doctor", "--repair", "--workspace", extracted, capsys=capsys)

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from storage.compact import compact, tidy
 from storage.schemas import FACES, TABLES
 from storage.verify import find_damage
-from storage.workspace import Workspace, open_workspace
+from storage.workspace import BadWorkspace, Workspace, open_workspace
 from tests.rows import face_row, faces, file_row, files, label_row, labels, score_row, scores
 
 pytestmark = pytest.mark.slow
@@ -48,6 +48,20 @@ def test_many_files_become_one_and_no_row_changes(workspace: Workspace) -> None:
     }
     for table in TABLES:
         assert rows(workspace, table).equals(before[table])
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_what_was_changed_on_disk_is_named_and_not_rewritten(workspace: Workspace, table: str) -> None:
+    """Or a flipped bit would be written with a valid checksum."""
+    damaged = Path(DeltaTable(str(workspace.root / table)).file_uris()[0])
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    with workspace.only_writer(), pytest.raises(BadWorkspace, match=rf"1 damaged: {table}/{damaged.name}"):
+        compact(workspace)
+    assert [damage.file for damage in find_damage(workspace.local_root(), thoroughly=True)] == [
+        f"{table}/{damaged.name}"
+    ]
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -10,7 +10,7 @@ from storage.forget import Unread
 from storage.forgotten import read_tombstones, write_tombstones
 from storage.ledger import sha256_of
 from storage.workspace import Workspace, open_workspace
-from tasks.folder import list_files
+from tasks.folder import escape, list_files
 from tasks.named import Named, Unknown, named
 from tests.rows import content_hash, face_row, faces, file_row, files, label_row, labels
 
@@ -39,6 +39,13 @@ def add(photos: Path, name: str | bytes) -> str:
     path = os.path.join(os.fsencode(photos), os.fsencode(name))
     Path(os.fsdecode(path)).write_bytes(b"content of " + os.fsencode(name))
     return os.fsdecode(path)
+
+
+@pytest.mark.parametrize("key", ["a.jpg", "100%41.jpg", "tab\there.jpg"])
+def test_a_photo_of_a_bucket_is_found_by_its_address(workspace: Workspace, key: str) -> None:
+    kept = escape(key.encode())
+    workspace.append("files", files(file_row(kept, source="s3://archive/photos", file_hash=content_hash(key))))
+    assert named(workspace, [f"s3://archive/photos/{key}"], None).contents == {content_hash(key)}
 
 
 @pytest.mark.parametrize(
