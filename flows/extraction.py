@@ -3,6 +3,7 @@
 flows/extract.py is its Prefect flow: Prefect takes a second to import, for which the command line need not wait."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,7 +23,7 @@ from tasks.chunk import ReadChunk, ScoreNew, commit_chunk, read_chunk
 from tasks.contents import Contents, drop_unread, still_to_do
 from tasks.detect import detector_file
 from tasks.extract import Extraction
-from tasks.folder import Found, check_folder, growing, list_files
+from tasks.folder import BadFolder, Found, check_folder, growing, list_files
 from tasks.labels import label_folders, label_reader
 from tasks.outpost import Job, Scoring, read_there, supplied
 from tasks.read import finding_of, photo_workers
@@ -65,6 +66,8 @@ def list_folders(folders: list[str], workspace: Workspace) -> list[Found]:
     root = str(workspace.root)
     found: dict[bytes, Found] = {}
     for folder in folders:
+        if _is_same(folder, root):
+            raise BadFolder(f"{folder}: is the workspace itself; give the folder that the photos are in")
         files = list(
             Bucket().list(folder, leave_out=root) if is_in_bucket(folder) else list_files(folder, leave_out=root)
         )
@@ -75,6 +78,12 @@ def list_folders(folders: list[str], workspace: Workspace) -> list[Found]:
             if len(file.source) < len(before.source):
                 found[file.full_path()] = file
     return list(found.values())
+
+
+def _is_same(folder: str, other: str) -> bool:
+    if is_in_bucket(folder) or is_in_bucket(other):
+        return folder.rstrip("/") == other.rstrip("/")
+    return os.path.realpath(folder) == os.path.realpath(other)
 
 
 def read_photos(

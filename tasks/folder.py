@@ -66,16 +66,39 @@ def list_files(folder: str, *, leave_out: str | None = None) -> Iterator[Found]:
     source = escape(root)
     passed_over = os.path.realpath(os.fsencode(leave_out)) if leave_out else b""
     unlistable: list[OSError] = []
-    for parent, folders, names in os.walk(root, onerror=unlistable.append):
-        folders[:] = sorted(name for name in folders if os.path.join(parent, name) != passed_over)
-        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        for name in sorted(names + links):
-            yield _look_at(root, source, os.path.join(parent, name))
+    waiting = [
+        root
+    ]  # a stack of our own: os.walk calls itself before Python 3.12, and a thousand folders deep is its end
+    while waiting:
+        folders, others = _listed(waiting.pop(), unlistable)
+        waiting += reversed([folder for folder in folders if folder != passed_over])
+        for path in others:
+            yield _look_at(root, source, path)
     for error in unlistable:
         if error.filename == root:
             raise BadFolder(f"{folder}: can't be listed: {error.strerror}")
         path = escape(os.path.relpath(error.filename, root))
         yield Found(source, path, 0, 0, FileStatus.UNREADABLE, f"the folder can't be listed: {error.strerror}")
+
+
+def _listed(folder: bytes, unlistable: list[OSError]) -> tuple[list[bytes], list[bytes]]:
+    """The paths of its folders, and of all else in it, links among that; sorted. An error is added to `unlistable`."""
+    try:
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
+    except OSError as error:
+        unlistable.append(error)
+        return [], []
+    folders = {entry.path for entry in entries if _is_folder(entry)}
+    paths = [entry.path for entry in entries]
+    return [path for path in paths if path in folders], [path for path in paths if path not in folders]
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def growing(found: Found, settle_s: float) -> bool:
@@ -89,7 +112,8 @@ def _look_at(root: bytes, source: str, full_path: bytes) -> Found:
     try:
         about = os.lstat(full_path)
     except OSError as error:
-        return Found(source, path, 0, 0, FileStatus.UNREADABLE, f"gone since it was listed: {error.strerror}")
+        what = "gone since it was listed" if isinstance(error, FileNotFoundError) else "can't be looked at"
+        return Found(source, path, 0, 0, FileStatus.UNREADABLE, f"{what}: {error.strerror}")
     found = Found(source, path, about.st_size, about.st_mtime_ns, listed_ns=time.time_ns())
     if stat.S_ISLNK(about.st_mode):
         target = os.path.realpath(full_path)

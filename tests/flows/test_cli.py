@@ -132,6 +132,13 @@ def test_an_empty_name_is_not_the_current_folder(
     assert [path.name for path in folder.iterdir()] == ["3999_1906-12-09_1984.jpg"]
 
 
+def test_the_workspace_is_no_folder_of_photos(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    work = str(tmp_path / "work")
+    run(["extract", str(folder), "--workspace", work, "--workers", "1"])
+    assert run(["extract", work, "--workspace", work]) == 1
+    assert "is the workspace itself; give the folder that the photos are in" in capsys.readouterr().err
+
+
 def test_a_table_that_labels_no_photo_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     work, labels = str(tmp_path / "work"), tmp_path / "labels.csv"
     run(["extract", str(folder), "--workspace", work, "--workers", "1"])

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -183,17 +184,38 @@ def without_rights(open_to_all: Path) -> Iterator[Path]:
     as_root = os.geteuid() == 0
     (open_to_all / "closed").mkdir(mode=0o000)
     (open_to_all / "closed").chmod(0o000)
+    (open_to_all / "listed").mkdir()
+    (open_to_all / "listed" / "a.jpg").write_bytes(b"a")
+    (open_to_all / "listed").chmod(0o444)
     if as_root:
         os.seteuid(65534)
     yield open_to_all
     if as_root:
         os.seteuid(0)
-    (open_to_all / "closed").chmod(0o700)
+    for name in ("closed", "listed"):
+        (open_to_all / name).chmod(0o700)
+
+
+def test_folders_a_thousand_deep_are_listed(tmp_path: Path) -> None:
+    deepest = tmp_path / "deep"
+    deepest.mkdir()
+    try:
+        for _ in range(1500):
+            deepest /= "d"
+            deepest.mkdir()
+        (deepest / "a.jpg").write_bytes(b"a")
+        assert [found.path for found in list_files(str(tmp_path / "deep"))] == ["d/" * 1500 + "a.jpg"]
+    finally:
+        subprocess.run(["rm", "-rf", str(tmp_path / "deep")], check=True)  # shutil's calls itself, as os.walk does
 
 
 def test_a_folder_that_cannot_be_listed_has_a_row(without_rights: Path) -> None:
-    (found,) = list_files(str(without_rights))
-    assert (found.path, found.refusal) == ("closed", FileStatus.UNREADABLE)
+    assert by_path(without_rights)["closed"].refusal == FileStatus.UNREADABLE
+
+
+def test_a_file_whose_folder_cannot_be_entered_has_a_reason(without_rights: Path) -> None:
+    found = by_path(without_rights)["listed/a.jpg"]
+    assert (found.refusal, found.reason) == (FileStatus.UNREADABLE, "can't be looked at: Permission denied")
 
 
 def test_a_source_that_cannot_be_listed_is_refused(without_rights: Path) -> None:
