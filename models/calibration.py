@@ -17,6 +17,7 @@ COVERAGE = 0.9
 YEARS = np.arange(LONGEST_LIFE_YEARS + 1, dtype=np.float32)
 SPREAD_FLOOR_YEARS = 1.0  # added to a spread, so that a very sure answer keeps some width
 _NEIGHBOURS = 80  # faces whose errors speak for a year of age
+_WHOLE_LIFE = LONGEST_LIFE_YEARS / SPREAD_FLOOR_YEARS  # a reach from any age to any other, however sure the answer
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,17 @@ def calibrate(raw: RawAnswers, age: np.ndarray, female: np.ndarray) -> Calibrati
 
 def reaches(age: np.ndarray, spread: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """For each of `YEARS`, what 90 % of the errors of the faces of about that age stay within, over the spread plus
-    one year, with the finite-sample correction. Float [n] each, years, without NaN.
-    Raises ValueError when there are none."""
+    one year, with the finite-sample correction: under nine faces can't tell 90 %, and each year reaches the whole life.
+    Float [n] each, years, without NaN. Raises ValueError when there are none."""
     if len(age) == 0:
         raise ValueError("no validation face with an age: the interval can't be calibrated")
     ratios = np.abs(age - truth) / (spread + SPREAD_FLOOR_YEARS)
     count = min(_NEIGHBOURS, len(ratios))
-    rank = min(int(np.ceil((count + 1) * COVERAGE)), count) - 1
+    rank = int(np.ceil((count + 1) * COVERAGE))
+    if rank > count:
+        return np.full(len(YEARS), _WHOLE_LIFE)
     nearest = np.argsort(np.abs(truth[None, :] - YEARS[:, None]), axis=1, kind="stable")[:, :count]
-    return np.sort(ratios[nearest], axis=1)[:, rank]
+    return np.sort(ratios[nearest], axis=1)[:, rank - 1]
 
 
 def interval(age: np.ndarray, spread: np.ndarray, of_years: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
