@@ -99,7 +99,7 @@ def _run(settings: TrainSettings, dataset: Dataset, start: "LayerWeights", place
 
     folder = places.run
     seed_everything(settings.seed)
-    data = {"label_sources": dataset.label_sources(), "left_out": dataset.left_out}
+    data = {"label_sources": dataset.label_sources(), "left_out": dataset.left_out, "faces": dataset.faces_by_side()}
     about = {"data_hash": dataset.data_hash(), "device": device, **data, "with": made_with()}
     _same_run(folder, settings, about)
     build = builder(settings)

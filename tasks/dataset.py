@@ -91,6 +91,9 @@ class Dataset:
         counts = self.rows.group_by("side", "label_source").len().sort("len", "label_source", descending=[True, False])
         return {side: dict(counts.filter(side=side).drop("side").iter_rows()) for side in SIDES}
 
+    def faces_by_side(self) -> dict[str, int]:
+        return {side: len(self.side(side)) for side in SIDES}
+
     def data_hash(self) -> str:
         """SHA-256 over crops and labels: two runs on equal data have equal hashes."""
         digest = hashlib.sha256()
