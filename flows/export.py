@@ -15,6 +15,7 @@ from models.calibration import Calibration, calibrate
 from models.card import model_card
 from models.contract import UTKFACE_MARGIN, About
 from models.session import OnnxModel
+from storage.refusal import Refusal
 from storage.registry import register
 from storage.scratch import scratch_folder
 from storage.settings import ExportSettings, TrainSettings
@@ -32,6 +33,10 @@ _PARITY_FACES = 64
 _LEARNT_FACES = 500  # whose answers the version's metrics sum up, at 0.1 to 0.2 s each on two cores
 
 
+class OtherFaces(Refusal):
+    """The workspace has other faces or labels than the run was trained on; the message says what to do."""
+
+
 @stage_flow("export")
 def export(settings: ExportSettings) -> dict:
     """Turns a training run into one checked, self-contained ONNX file in the registry."""
@@ -42,13 +47,16 @@ def export(settings: ExportSettings) -> dict:
 
 
 def export_run(settings: ExportSettings) -> dict:
-    """Raises BadWorkspace for a run that isn't there or isn't finished, BadModel when ONNX and Keras differ."""
+    """Raises BadWorkspace for a run that isn't there or isn't finished, OtherFaces, and BadModel when ONNX and Keras
+    differ."""
     workspace = existing_workspace(settings.workspace)
     run = _finished_run(workspace, settings.run)
     about, metrics = _json(run / "about.json"), _json(run / "metrics.json")
     trained = TrainSettings.model_validate(
         {name: value for name, value in _json(run / "settings.json").items() if name != "data_hash"}
     )
+    dataset = gather(workspace, trained.min_face_side)
+    to_degrade = settings.robustness_faces if _is_as_trained(dataset, about, run.name, settings) else 0
     from models.export import check_parity, to_onnx  # after all that can be refused without TensorFlow
     from models.fit import check_device
 
@@ -67,20 +75,31 @@ def export_run(settings: ExportSettings) -> dict:
         metrics=shown,
     )
     content = to_onnx(network, calibration, description)
-    dataset = gather(workspace, trained.min_face_side)
     parity = check_parity(content, network, calibration, plain_crops(dataset, dataset.side("val")[:_PARITY_FACES]))
     logger.info("%s: ONNX and Keras differ by at most %s", run.name, parity)
     if settings.int8:
         content, figures = _narrowed(network, dataset, description)
         metrics |= figures | {"int8": _cost(metrics["val"]["overall"], figures["val"]["overall"])}
     model = OnnxModel(content, "under test", settings.device)
-    metrics |= {"run": run.name, "parity": parity, **_robustness(model, dataset, settings.robustness_faces)}
+    metrics |= {"run": run.name, "parity": parity, **_robustness(model, dataset, to_degrade)}
     metrics[LEARNT] = answers_for(model, plain_crops(dataset, _learnt_from(dataset)))
-    facts = about | {"data": settings.data, "licence": settings.licence, "faces": _faces_by_side(dataset)}
+    facts = {"faces": dataset.faces_by_side()} | about | {"data": settings.data, "licence": settings.licence}
     version = register(workspace, content, model_card(trained, facts, metrics), metrics)
     if (run / TRAINED_ON).exists():  # runs of older versions have none
         write_whole(version.folder / TRAINED_ON, (run / TRAINED_ON).read_bytes())
     return {"version": version.name, "model_hash": version.model_hash, "size_bytes": len(content), "parity": parity}
+
+
+def _is_as_trained(dataset: Dataset, about: dict, run: str, settings: ExportSettings) -> bool:
+    """Whether the faces and labels are still those of the run: after a review, or a `forget`, they aren't, and figures
+    on them would stand beside others. Raises OtherFaces where 8 bits would be calibrated on them."""
+    if "faces" not in about or about["data_hash"] == dataset.data_hash():  # runs of older versions have no `faces`
+        return True
+    changed = f"{run}: faces or labels of the workspace have changed since it was trained"
+    if settings.int8:
+        raise OtherFaces(f"{changed}, and --int8 would calibrate on others: train again, or export without --int8")
+    logger.warning("%s: its card will have no figures on worse pictures; to have them, train again", changed)
+    return False
 
 
 def _narrowed(network: "Network", dataset: Dataset, description: About) -> tuple[bytes, dict]:
@@ -150,10 +169,6 @@ def _finished_run(workspace: Workspace, name: str) -> UPath:
         state = "not finished" if chosen in runs else "not there"
         raise BadWorkspace(f"run {name} is {state}; finished runs: {', '.join(finished) or 'none'}")
     return workspace.runs / chosen
-
-
-def _faces_by_side(dataset: Dataset) -> dict[str, int]:
-    return {side: len(dataset.side(side)) for side in ("train", "val", "test")}
 
 
 def _json(file: UPath) -> dict:

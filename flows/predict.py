@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from models.contract import Model
 from models.session import OnnxModel
+from storage.queries import gender_named
 from storage.registry import model_content
 from storage.settings import PredictSettings
 from storage.values import FileStatus
@@ -53,6 +54,7 @@ def _face(face: Judged) -> dict:
     numbers |= {"age": face.age, "age_low": face.age_low, "age_high": face.age_high}
     rounded = {name: round(value, 2) for name, value in numbers.items()}
     rounded |= {"quality": _rounded(face.quality, 2), "female": _rounded(face.female, 4)}
+    rounded |= {"gender": gender_named(face.female)}
     return rounded | {"rotation": face.rotation, "too_small": face.box.is_too_small()}
 
 

@@ -30,6 +30,7 @@ from storage.scratch import scratch_folder
 from storage.settings import TrainSettings
 from storage.trained_on import note_trained_on
 from storage.workspace import Workspace, existing_workspace, new_run_id, write_whole
+from tasks.cautions import doubts_of_training
 from tasks.dataset import (
     AUGMENTATION,
     Dataset,
@@ -73,6 +74,8 @@ def train_model(settings: TrainSettings) -> dict:
         _check_started(workspace.runs / settings.resume)
     dataset = gather(workspace, settings.min_face_side)
     check_learnable(dataset, settings.targets)
+    for doubt in doubts_of_training(dataset, settings.targets):
+        logger.warning("%s", doubt)
     from models.fit import check_device  # after all that can be refused without TensorFlow
 
     device = check_device(settings.device)
@@ -96,7 +99,7 @@ def _run(settings: TrainSettings, dataset: Dataset, start: "LayerWeights", place
 
     folder = places.run
     seed_everything(settings.seed)
-    data = {"label_sources": dataset.label_sources(), "left_out": dataset.left_out}
+    data = {"label_sources": dataset.label_sources(), "left_out": dataset.left_out, "faces": dataset.faces_by_side()}
     about = {"data_hash": dataset.data_hash(), "device": device, **data, "with": made_with()}
     _same_run(folder, settings, about)
     build = builder(settings)

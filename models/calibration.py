@@ -3,7 +3,7 @@
 The age interval is label-conditional split-conformal (Vovk et al., 2005; Ding et al., 2023): each year of age has a
 reach of its own, from the errors of the validation faces nearest to it in age, in units of the model's own spread.
 One reach for all ages held 90 % of all errors but 72 % of those over 75, whom models take for younger. The gender
-probability is tempered (Guo et al., 2017)."""
+probability is tempered (Guo et al., 2017), by a temperature that few faces move little from 1."""
 
 from dataclasses import dataclass
 
@@ -17,6 +17,9 @@ COVERAGE = 0.9
 YEARS = np.arange(LONGEST_LIFE_YEARS + 1, dtype=np.float32)
 SPREAD_FLOOR_YEARS = 1.0  # added to a spread, so that a very sure answer keeps some width
 _NEIGHBOURS = 80  # faces whose errors speak for a year of age
+_WHOLE_LIFE = LONGEST_LIFE_YEARS / SPREAD_FLOOR_YEARS  # a reach from any age to any other, however sure the answer
+_PRIOR_FACES = 40  # what a temperature of 1 weighs: with 10 faces an honest model's ECE is 0.01, without it 0.06
+_INFORMATION = 0.25  # of the log of the temperature in one face's answer (Fisher), whose logits spread by 2 to 5
 
 
 @dataclass(frozen=True)
@@ -53,15 +56,17 @@ def calibrate(raw: RawAnswers, age: np.ndarray, female: np.ndarray) -> Calibrati
 
 def reaches(age: np.ndarray, spread: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """For each of `YEARS`, what 90 % of the errors of the faces of about that age stay within, over the spread plus
-    one year, with the finite-sample correction. Float [n] each, years, without NaN.
-    Raises ValueError when there are none."""
+    one year, with the finite-sample correction: under nine faces can't tell 90 %, and each year reaches the whole life.
+    Float [n] each, years, without NaN. Raises ValueError when there are none."""
     if len(age) == 0:
         raise ValueError("no validation face with an age: the interval can't be calibrated")
     ratios = np.abs(age - truth) / (spread + SPREAD_FLOOR_YEARS)
     count = min(_NEIGHBOURS, len(ratios))
-    rank = min(int(np.ceil((count + 1) * COVERAGE)), count) - 1
+    rank = int(np.ceil((count + 1) * COVERAGE))
+    if rank > count:
+        return np.full(len(YEARS), _WHOLE_LIFE)
     nearest = np.argsort(np.abs(truth[None, :] - YEARS[:, None]), axis=1, kind="stable")[:, :count]
-    return np.sort(ratios[nearest], axis=1)[:, rank]
+    return np.sort(ratios[nearest], axis=1)[:, rank - 1]
 
 
 def interval(age: np.ndarray, spread: np.ndarray, of_years: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -80,10 +85,10 @@ def _share(over: np.ndarray, beside: np.ndarray) -> np.ndarray:
 
 
 def temperature(logits: np.ndarray, female: np.ndarray) -> float:
-    """The temperature of least cross entropy, in 0.25 to 8; 1 where there is nothing to fit on. Float [n] each."""
-    if len(logits) == 0:
-        return 1.0
-    candidates = np.geomspace(0.25, 8, 400)
+    """The temperature of least cross entropy, in 0.25 to 8, with a log-normal prior around 1: ten faces that a model
+    happens to get right don't make it certain, nor does one that it gets wrong make it doubt all. Float [n] each."""
+    candidates = np.geomspace(0.25, 8, 401)  # 1 is one of them
     tempered = logits[None, :] / candidates[:, None]
-    losses = np.mean(np.logaddexp(0, tempered) - tempered * female, axis=1)
-    return float(candidates[np.argmin(losses)])
+    losses = np.sum(np.logaddexp(0, tempered) - tempered * female, axis=1)
+    prior = _PRIOR_FACES * _INFORMATION / 2 * np.log(candidates) ** 2
+    return float(candidates[np.argmin(losses + prior)])

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Literal
 
-from storage.queries import SURE_FROM
+from storage.queries import gender_named
 from storage.values import SMALLEST_JUDGED_SIDE
 
 Colour = Literal["violet", "green", "gray"]
@@ -57,10 +57,10 @@ def gender_words(female: float | None) -> str:
     """A probability in words; an age-only model says nothing of gender."""
     if female is None:
         return "not judged"
-    if 1 - SURE_FROM < female < SURE_FROM:
-        return "uncertain"
-    name, probability = ("female", female) if female >= SURE_FROM else ("male", 1 - female)
-    return f"{'very likely' if probability >= _NEARLY_SURE else 'likely'} {name}"
+    name = gender_named(female)
+    if name == "uncertain":
+        return name
+    return f"{'very likely' if max(female, 1 - female) >= _NEARLY_SURE else 'likely'} {name}"
 
 
 def gender_share(female: float | None) -> str:
@@ -80,9 +80,13 @@ def gender_line(female: float | None) -> str:
 
 def gender_colour(female: float | None) -> Colour:
     """Violet and green differ in lightness and to colour-blind eyes; the words say the same without colour."""
-    if female is None or 1 - SURE_FROM < female < SURE_FROM:
-        return "gray"
-    return "violet" if female >= SURE_FROM else "green"
+    match gender_named(female):
+        case "female":
+            return "violet"
+        case "male":
+            return "green"
+        case _:
+            return "gray"
 
 
 def interval_words(low: float, high: float) -> str:

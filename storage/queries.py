@@ -200,6 +200,15 @@ def gender_of(female: pl.Expr) -> pl.Expr:
     return named.when(female.is_not_null()).then(pl.lit("uncertain"))
 
 
+def gender_named(female: float | None) -> str | None:
+    """The same of one face."""
+    if female is None:
+        return None
+    if female >= SURE_FROM:
+        return "female"
+    return "male" if female <= 1 - SURE_FROM else "uncertain"
+
+
 def scores_of(workspace: Workspace, model_hash: str) -> pl.LazyFrame:
     """A model's scores, of each photo the last scoring: with other settings other faces may have been found."""
     scores = workspace.scan("scores").filter(pl.col("model_hash") == model_hash)

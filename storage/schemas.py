@@ -80,7 +80,9 @@ SCORES = pa.schema(
         pa.field("age", pa.float32(), nullable=False),  # years
         pa.field("age_low", pa.float32(), nullable=False),  # years; the lower end of the 90 % interval
         pa.field("age_high", pa.float32(), nullable=False),  # years; the upper end
-        pa.field("female", pa.float32()),  # calibrated probability; null: the model judges age alone
+        # Calibrated probability; null: the model judges age alone. From 0.75 on (SURE_FROM in storage/queries.py)
+        # a face is called female, up to 0.25 male, and between uncertain.
+        pa.field("female", pa.float32()),
         pa.field("quality", pa.float32()),  # 0 to 1, how usable the crop is, see tasks/quality.py; null: can't be told
         _text("provider"),  # the ONNX Runtime execution provider that ran, such as CPUExecutionProvider
         _text("run_id"),

@@ -19,6 +19,12 @@ def _named(given: str) -> str:
     return given
 
 
+def _said(given: str) -> str:
+    if not given.strip():
+        raise ValueError("blank: say why, for the registry's log")
+    return given.strip()
+
+
 Named = Annotated[str, AfterValidator(_named)]  # with a constraint, pydantic takes no name that isn't UTF-8
 _VERSIONS = "a registry version, latest, champion, pretrained, fast"
 _MODELS = f"{_VERSIONS}, or an .onnx file"
@@ -220,7 +226,9 @@ class PromoteSettings(StageSettings):
     """Make a version the champion, if it beats the present one on the same test rows."""
 
     version: CliPositionalArg[str] = Field(description=_VERSIONS)
-    force: str | None = Field(default=None, description="promote it anyway; the reason, kept in the registry's log")
+    force: Annotated[str, AfterValidator(_said)] | None = Field(
+        default=None, description="promote it anyway; the reason, kept in the registry's log"
+    )
 
 
 class CompareSettings(StageSettings):

@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from storage.choices import Targets
-from tasks.dataset import FEW_TO_TRAIN_ON, Dataset, NothingToLearn, check_learnable
+from tasks.dataset import Dataset, NothingToLearn, check_learnable
 from tasks.holdings import UNKNOWN_AGE, Holdings
 
+_FEW_TO_TRAIN_ON = 200  # with fewer, a model seldom beats the one that ships
+_FEW_TO_CALIBRATE_ON = 100  # the interval of a year of age wants the errors of 80 faces near it
 _FEW_TO_MEASURE = 200
 _FEW_OF_AN_AGE = 20
 _RARE_GENDER = 0.25  # share of the faces with a known gender
@@ -31,16 +35,34 @@ def cautions(dataset: Dataset, held: Holdings, targets: Targets, parted: int) ->
         found.append(Caution(True, str(error)))
     if dataset.rows.is_empty():
         return found
-    doubts = [*_of_numbers(held), *_of_ages(held), *_of_genders(held, targets), *_of_people(held)]
+    doubts = [*doubts_of_training(dataset, targets), *_of_numbers(held), *_of_ages(held)]
+    doubts += [*_of_genders(held, targets), *_of_people(held)]
     if parted:
         doubts.append(f"{parted:,} shots stand on two sides of the split: figures of a model will be too good.")
     return found + [Caution(False, text) for text in doubts]
 
 
+def doubts_of_training(dataset: Dataset, targets: Targets) -> Iterator[str]:
+    """What a training itself says of the faces that it learns from and is calibrated on."""
+    train, val = dataset.side("train"), dataset.side("val")
+    if len(train) < _FEW_TO_TRAIN_ON:
+        yield f"Only {len(train)} faces to train on: expect a model worse than the one that ships."
+    aged = np.count_nonzero(~np.isnan(dataset.ages()[val]))
+    if aged < _FEW_TO_CALIBRATE_ON:
+        yield f"Only {aged} faces to validate on have an age: the 90 % interval will be rough, under 9 a whole life."
+    if targets == "age":
+        return
+    female = dataset.female()[val]
+    known = female[~np.isnan(female)]
+    if len(known) < _FEW_TO_CALIBRATE_ON:
+        yield f"Only {len(known)} faces to validate on have a gender: the probability of female will be rough."
+    if len(set(known)) == 1:
+        only = "female" if known[0] else "male"
+        yield f"All faces to validate on are {only}: of the others nothing tells how sure the model may be."
+
+
 def _of_numbers(held: Holdings) -> Iterator[str]:
-    train, _, test = (side.faces for side in held.sides)
-    if train < FEW_TO_TRAIN_ON:
-        yield f"Only {train} faces to train on: expect a model worse than the one that ships."
+    *_, test = (side.faces for side in held.sides)
     if test < _FEW_TO_MEASURE:
         yield f"Only {test} faces to test on: the figures of a model will be rough."
     if (left_out := sum(held.left_out.values())) > held.usable:

@@ -18,7 +18,6 @@ from tasks.reviewed import said_of_faces, with_reviews
 from tasks.split import draw_sides, groups_of
 
 logger = logging.getLogger(__name__)
-FEW_TO_TRAIN_ON = 200  # with fewer, a model seldom beats the one that ships
 AUGMENTATION = "2"  # raise it when `augment` changes what it gives
 _FACE_COLUMNS = ["file_hash", "face_index", "fingerprint", "width", "height", "crop_hash"]
 _LABEL_COLUMNS = ["file_hash", "label_source", "subject_id", "age", "gender", "groups", "label_status"]
@@ -92,6 +91,9 @@ class Dataset:
         counts = self.rows.group_by("side", "label_source").len().sort("len", "label_source", descending=[True, False])
         return {side: dict(counts.filter(side=side).drop("side").iter_rows()) for side in SIDES}
 
+    def faces_by_side(self) -> dict[str, int]:
+        return {side: len(self.side(side)) for side in SIDES}
+
     def data_hash(self) -> str:
         """SHA-256 over crops and labels: two runs on equal data have equal hashes."""
         digest = hashlib.sha256()
@@ -161,7 +163,7 @@ def with_sides(dataset: Dataset, groups: list[str] | None = None) -> Dataset:
 
 
 def check_learnable(dataset: Dataset, targets: str) -> None:
-    """Raises NothingToLearn for what can't work, and warns of what hardly can."""
+    """Raises NothingToLearn for what can't work; tasks/cautions.py has what hardly can."""
     train, validation = dataset.side("train"), dataset.side("val")
     why_not = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "there are no photos"
     if dataset.rows.is_empty():
@@ -179,8 +181,6 @@ def check_learnable(dataset: Dataset, targets: str) -> None:
         raise NothingToLearn("gender can't be learnt: the training faces are all of one; use --targets age")
     if np.nanmin(ages[train]) == np.nanmax(ages[train]):
         raise NothingToLearn(f"age can't be learnt: every training face is {np.nanmin(ages[train]):.0f}")
-    if len(train) < FEW_TO_TRAIN_ON:
-        logger.warning("only %d faces to train on: expect a model worse than the one that ships", len(train))
 
 
 def crops_for(dataset: Dataset, seed: int, copy: int, indices: np.ndarray) -> np.ndarray:

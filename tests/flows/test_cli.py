@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from PIL import Image
 
 from flows.cli import run
 from flows.verbs import Faceline
@@ -50,6 +51,17 @@ def test_predict_prints_a_line_a_photo(folder: Path, model_file: Path, capsys: p
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["status"], len(line["faces"])) for line in lines[:2]] == [("ok", 1), ("unreadable", 0)]
     assert (lines[0]["faces"][0]["rotation"], lines[0]["faces"][0]["too_small"]) == (0, False)
+
+
+@pytest.mark.parametrize(("grey", "gender"), [(230, "female"), (128, "uncertain"), (25, "male")])
+def test_predict_names_the_gender_that_it_is_sure_of(
+    grey: int, gender: str, tmp_path: Path, model_file: Path, capsys: pytest.CaptureFixture
+) -> None:
+    Image.new("L", (200, 200), grey).save(tmp_path / "face.png")
+    run(["predict", str(tmp_path / "face.png"), "--faces", "whole", "--model", str(model_file)])
+    [face] = json.loads(capsys.readouterr().out.splitlines()[0])["faces"]
+    assert face["female"] == pytest.approx(grey / 255, abs=0.01)
+    assert face["gender"] == gender
 
 
 def test_predict_gives_a_line_to_what_it_cannot_have(

@@ -108,6 +108,16 @@ def test_a_reason_promotes_it_anyway_and_is_kept_with_the_name(
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("blank", ["", "   "])
+def test_a_blank_reason_promotes_nothing(
+    blank: str, workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    far_off = registered(workspace, FAR_OFF, tmp_path)
+    assert run(["models", "promote", far_off, "--force", blank, "--workspace", str(workspace.root)]) == 2
+    assert capsys.readouterr().err == "faceline: promote force: blank: say why, for the registry's log\n"
+    assert champion(workspace) is None
+
+
 def test_models_without_test_faces_are_not_compared(
     tmp_path: Path, model_file: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -18,6 +18,7 @@ from storage.registry import champion, find
 from storage.workspace import existing_workspace
 from tasks.dataset import gather
 from tests.alone import run_alone
+from tests.labelled import grey_faces
 from tests.patience import wait_for
 
 pytestmark = pytest.mark.slow
@@ -162,6 +163,16 @@ def test_training_without_a_usable_label_says_what_is_missing(
     run(["extract", str(tmp_path / "photos"), "--workspace", workspace])
     assert run(["train", "--workspace", workspace]) == 1
     assert "1 no_face" in capsys.readouterr().err
+
+
+def test_training_says_first_what_few_faces_make_rough(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    workspace = str(grey_faces(str(tmp_path / "work"), sides=("train", "train", "val")).root)
+    no_weights = tmp_path / "none.weights.h5"
+    no_weights.write_bytes(b"")
+    assert run(["train", "--workspace", workspace, "--trunk", str(no_weights)]) == 1
+    assert "Only 40 faces to train on" in caplog.text
+    assert "Only 20 faces to validate on have an age" in caplog.text
+    assert "Only 20 faces to validate on have a gender" in caplog.text
 
 
 def test_training_on_one_person_says_that_two_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -57,10 +57,18 @@ def test_an_interval_holds_its_own_answer_and_stays_within_a_life() -> None:
     assert set(wide_high) == {116.0}
 
 
-def test_few_faces_give_an_interval_that_is_rather_too_wide() -> None:
-    age, spread, truth = heteroscedastic(5, 0)
-    ratios = np.abs(age - truth) / (spread + 1)
-    assert np.allclose(reaches(age, spread, truth), ratios.max())
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 9, 12])
+def test_few_faces_give_an_interval_that_still_holds_nine_of_ten(count: int) -> None:
+    draws = [
+        held(*heteroscedastic(20, seed + 10_000), reaches(*heteroscedastic(count, seed))).mean() for seed in range(2000)
+    ]
+    assert np.mean(draws) >= 0.895  # of nine faces it is 90 % exactly, and 0.5 points are chance
+
+
+def test_an_interval_of_too_few_faces_is_the_whole_life() -> None:
+    low, high = interval(np.array([0.0, 35.5, 116.0]), np.zeros(3), reaches(*heteroscedastic(8, 0)))
+    assert set(low) == {0.0}
+    assert set(high) == {116.0}
 
 
 def test_without_faces_there_is_nothing_to_calibrate_on() -> None:
@@ -85,8 +93,42 @@ def test_a_temperature_that_is_known_is_found(real: float) -> None:
     assert temperature(logits, female) == pytest.approx(real, rel=0.08)
 
 
-def test_a_model_that_is_always_right_keeps_a_finite_temperature() -> None:
-    assert temperature(np.array([9.0, -9.0] * 50), np.array([1.0, 0.0] * 50)) == pytest.approx(0.25)
+def test_a_model_that_is_always_right_of_a_few_sure_faces_is_made_little_surer() -> None:
+    assert 0.7 < temperature(np.array([9.0, -9.0] * 50), np.array([1.0, 0.0] * 50)) < 1
+
+
+def answered(count: int, seed: int, overconfidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Gender logits that are so many times too large, and the truth."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 4, count)
+    return logits * overconfidence, (random.random(count) < expit(logits)).astype(float)
+
+
+def calibration_errors(count: int, overconfidence: float, draws: int) -> list[float]:
+    """The expected calibration error (ECE) after each of so many calibrations on `count` faces each; the last is
+    without any."""
+    logits, female = answered(20_000, 0, overconfidence)
+    heats = [temperature(*answered(count, seed, overconfidence)) for seed in range(1, draws + 1)]
+    return [ece(expit(logits / heat), female) for heat in [*heats, 1.0]]
+
+
+def ece(probability: np.ndarray, female: np.ndarray) -> float:
+    bins = (probability * 15).astype(int).clip(0, 14)
+    return float(np.abs(np.bincount(bins, probability - female, 15)).sum() / len(female))
+
+
+@pytest.mark.parametrize("count", [10, 20, 40])
+def test_few_faces_leave_an_honest_model_nearly_as_honest(count: int) -> None:
+    *after, before = calibration_errors(count, 1.0, 200)
+    assert before < 0.01
+    assert np.mean(after) < before + 0.012
+
+
+@pytest.mark.parametrize(("count", "left"), [(40, 0.8), (200, 0.4), (1000, 0.2)])
+def test_a_model_that_is_too_sure_is_put_right_the_more_faces_say_so(count: int, left: float) -> None:
+    *after, before = calibration_errors(count, 2.0, 20)
+    assert before > 0.05
+    assert np.mean(after) < left * before
 
 
 def test_a_temperature_without_faces_changes_nothing() -> None:

@@ -36,6 +36,17 @@ def workspace(tmp_path: Path) -> Workspace:
     return opened
 
 
+@pytest.mark.parametrize("female", [None, 0.0, 0.25, 0.2501, 0.5, 0.7499, 0.75, 1.0])
+def test_a_gender_is_named_alike_of_one_face_and_of_many(female: float | None) -> None:
+    many = pl.DataFrame({"female": [female]}, schema={"female": pl.Float64})
+    assert many.select(queries.gender_of(pl.col("female"))).item() == queries.gender_named(female)
+
+
+def test_a_gender_is_named_from_three_quarters_on() -> None:
+    named = [queries.gender_named(female) for female in (0.25, 0.26, 0.74, 0.75, None)]
+    assert named == ["male", "uncertain", "uncertain", "female", None]
+
+
 def _in_use(workspace: Workspace) -> queries.ModelInUse | None:
     return queries.model_in_use(workspace, queries.scored_models(workspace))
 

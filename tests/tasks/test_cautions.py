@@ -23,13 +23,14 @@ def workspace(tmp_path: Path) -> Workspace:
 def plenty(faces: int = PLENTY) -> pl.DataFrame:
     """Labelled faces of as many people, of all ages and both genders in equal numbers, on the three sides."""
     places = np.arange(faces)
+    tenths = places // 2 % 10
     return pl.DataFrame(
         {
             "age": pl.Series(places % 100, dtype=pl.Float32),
             "gender": np.where(places % 2, "female", "male"),
             "subject_id": places.astype(str),
             "groups": [None] * faces,
-            "side": np.select([places % 10 == 0, places % 10 == 1], ["val", "test"], "train"),
+            "side": np.select([tenths == 0, tenths == 1], ["val", "test"], "train"),
         },
         schema_overrides={"groups": pl.List(pl.Struct({"key": pl.String, "value": pl.String}))},
     )
@@ -69,8 +70,24 @@ def test_nothing_to_train_on_says_why(workspace: Workspace) -> None:
 
 AGED = pl.col("age") >= 75
 ROWS = pl.int_range(pl.len())
+VAL = pl.col("side") == "val"
 HARDLY = {
     "few faces": (plenty(20), {}, "Only 16 faces to train on: expect a model worse than the one that ships."),
+    "few to calibrate on": (
+        plenty().filter(~VAL | (ROWS < 42)),
+        {},
+        "Only 6 faces to validate on have an age: the 90 % interval will be rough, under 9 a whole life.",
+    ),
+    "few genders to calibrate on": (
+        plenty().with_columns(gender=pl.when(~VAL | (ROWS < 42)).then("gender")),
+        {},
+        "Only 6 faces to validate on have a gender: the probability of female will be rough.",
+    ),
+    "one gender to calibrate on": (
+        plenty().filter(~VAL | (pl.col("gender") == "female")),
+        {},
+        "All faces to validate on are female: of the others nothing tells how sure the model may be.",
+    ),
     "a rare age": (plenty().filter(~AGED | (ROWS < 90)), {}, "Fewer than 20 faces at ages 75-116 (15)"),
     "one band": (plenty().filter(pl.col("age").is_between(30, 44) | (ROWS < 200)), {}, "of the ages are 30-44"),
     "a rare gender": (plenty().filter((ROWS % 2 == 0) | (ROWS < 300)), {}, "Only 9 % of the faces are female"),

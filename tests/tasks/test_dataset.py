@@ -367,9 +367,8 @@ LEARNABLE = ({}, {}, {}, {"side": "val"}, {"side": "val"})
 
 
 @pytest.mark.parametrize("targets", ["age+gender", "age"])
-def test_a_few_people_can_be_learnt_from(targets: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_few_people_can_be_learnt_from(targets: str) -> None:
     check_learnable(dataset_of(*LEARNABLE), targets)
-    assert "only 3 faces" in caplog.text
 
 
 @pytest.mark.parametrize(
