@@ -33,7 +33,7 @@ def seconds_a_photo(files: list[str], workspace: str, name: str) -> dict[str, fl
     crops: list[bytes] = []
     for photo_file in files:
         start = time.process_time()
-        content, _ = read_file(photo_file.encode(), finding.max_bytes)
+        content = read_file(photo_file.encode(), finding.max_bytes).data
         photo = decode(content, max_pixels=finding.max_pixels, decode_side=finding.decode_side)
         decoded = time.process_time()
         crops += [face.crop for face in cut_faces(photo, sight(photo, finding, detect), finding)]

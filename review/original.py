@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from review.pictures import CANVAS_SIDE
 from storage.values import FileStatus
 from tasks.bucket import Bucket, is_in_bucket
-from tasks.decode import BadPhoto, Photo, decode, read_file
+from tasks.decode import BadPhoto, Content, Photo, decode, read_file
 from tasks.folder import unescape
 
 _MOST_BYTES, _MOST_PIXELS = 200_000_000, 100_000_000
@@ -18,16 +18,16 @@ def original(places: Iterable[tuple[str, str]], file_hash: str) -> Photo | None:
     folder by way of a link, is not shown. Raises Unreachable, of a bucket."""
     for source, path in places:
         try:
-            content, found = _read_in(source, path)
-            if found == file_hash:
-                return decode(content, max_pixels=_MOST_PIXELS, decode_side=CANVAS_SIDE)
+            read = _read_in(source, path)
+            if read.file_hash == file_hash:
+                return decode(read.data, max_pixels=_MOST_PIXELS, decode_side=CANVAS_SIDE)
         except BadPhoto:
             continue
     return None
 
 
-def _read_in(source: str, path: str) -> tuple[bytes, str]:
-    """The bytes there and their SHA-256. Raises BadPhoto, and Unreachable."""
+def _read_in(source: str, path: str) -> Content:
+    """Raises BadPhoto, and Unreachable."""
     folder, file = unescape(source), unescape(path)
     if is_in_bucket(folder):  # keys lead nowhere else: `..` in one is a part of its name
         return Bucket().read(os.fsencode(folder) + b"/" + os.fsencode(file), _MOST_BYTES)

@@ -6,13 +6,13 @@ that said `unreadable` or `timed_out` would keep a good photo out for ever."""
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from storage.refusal import Refusal
 from storage.values import FileStatus
-from tasks.decode import BadPhoto
+from tasks.decode import BadPhoto, Content
 from tasks.folder import BadFolder, Found, escape
 
 _SCHEME = "s3://"
@@ -57,37 +57,42 @@ class Bucket:
                         key = each["Key"]
                         if key.endswith("/") or (bucket == passed_over[0] and key.startswith(passed_over[1])):
                             continue
-                        changed_ns = int(each["LastModified"].timestamp()) * 10**9  # S3 knows whole seconds
+                        changed_ns = _changed_ns(each)
                         yield Found(source, escape(key.removeprefix(prefix).encode()), each["Size"], changed_ns)
         except BadPhoto as bad:
             raise BadFolder(f"{url}: can't be listed: {bad.reason}") from bad
 
-    def read(self, url: bytes, max_bytes: int) -> tuple[bytes, str]:
-        """The object's bytes and their SHA-256 in hex, in one read. Raises BadPhoto and Unreachable."""
-        with self._opened(url) as stream:
-            content = stream(max_bytes + 1)
+    def read(self, url: bytes, max_bytes: int) -> Content:
+        """The object in one read. Raises BadPhoto and Unreachable."""
+        with self._opened(url) as answer:
+            content = answer["Body"].read(max_bytes + 1)
         if len(content) > max_bytes:
             raise BadPhoto(FileStatus.TOO_LARGE, f"over the limit of {max_bytes:,} bytes")
-        return content, hashlib.sha256(content).hexdigest()
+        return Content(content, hashlib.sha256(content).hexdigest(), _changed_ns(answer))
 
     def sha256_of(self, url: bytes) -> str:
         """Of an object of any size. Raises as `read` does."""
         digest = hashlib.sha256()
-        with self._opened(url) as stream:
-            while part := stream(2**20):
+        with self._opened(url) as answer:
+            while part := answer["Body"].read(2**20):
                 digest.update(part)
         return digest.hexdigest()
 
     @contextmanager
-    def _opened(self, url: bytes) -> Iterator[Callable[[int], bytes]]:
+    def _opened(self, url: bytes) -> Iterator[dict[str, Any]]:
+        """S3's answer, whose `Body` is still to be read."""
         text = url.decode()
         bucket, key = _parts(text)
         with _answering(text):
-            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+            answer = self._client.get_object(Bucket=bucket, Key=key)
             try:
-                yield body.read
+                yield answer
             finally:
-                body.close()
+                answer["Body"].close()
+
+
+def _changed_ns(about: Mapping[str, Any]) -> int:
+    return int(about["LastModified"].timestamp()) * 10**9  # S3 knows whole seconds
 
 
 def _parts(url: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
+from typing import NamedTuple
 
 # OpenCV reads its own limit when it's imported, and only then.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "1000000000")
@@ -91,8 +92,16 @@ class _Header:
     progressive: bool
 
 
-def read_file(path: bytes, max_bytes: int) -> tuple[bytes, str]:
-    """The file's bytes and their SHA-256 in hex. Never blocks on a pipe. Raises BadPhoto."""
+class Content(NamedTuple):
+    """What one read of a file or an object gave, and when that was last changed, in nanoseconds since 1970."""
+
+    data: bytes
+    file_hash: str  # SHA-256, hex
+    mtime_ns: int
+
+
+def read_file(path: bytes, max_bytes: int) -> Content:
+    """Never blocks on a pipe. Raises BadPhoto."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -110,7 +119,7 @@ def read_file(path: bytes, max_bytes: int) -> tuple[bytes, str]:
             raise BadPhoto(FileStatus.UNREADABLE, f"can't be read: {error.strerror}") from error
     if len(content) > max_bytes:
         raise BadPhoto(FileStatus.TOO_LARGE, f"grew over the limit of {max_bytes:,} bytes while it was read")
-    return content, hashlib.sha256(content).hexdigest()
+    return Content(content, hashlib.sha256(content).hexdigest(), about.st_mtime_ns)
 
 
 def decode(content: bytes, *, max_pixels: int, decode_side: int) -> Photo:

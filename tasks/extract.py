@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -30,7 +30,9 @@ def look_at(chunk: Sequence[Found], photos: Spread[Ask, Looked], contents: Conte
     hashes = [seen.file_hash for seen in looked.values() if seen.faces is None and seen.file_hash]
     known = contents.recall(hashes)
     looked |= {
-        found: known[seen.file_hash] for found, seen in looked.items() if seen.faces is None and seen.file_hash in known
+        found: replace(known[seen.file_hash], size=seen.size, mtime_ns=seen.mtime_ns)
+        for found, seen in looked.items()
+        if seen.faces is None and seen.file_hash in known
     }
     unsure = [found for found, seen in looked.items() if seen.faces is None and seen.file_hash not in known]
     looked |= _ask(unsure, photos, again=True)
@@ -103,8 +105,8 @@ def _file_row(found: Found, seen: Looked, counts: dict[str, int], finding: Findi
     return {
         "source": found.source,
         "path": found.path,
-        "size": found.size,
-        "mtime_ns": found.mtime_ns,
+        "size": found.size if seen.size is None else seen.size,
+        "mtime_ns": found.mtime_ns if seen.mtime_ns is None else seen.mtime_ns,
         "file_hash": seen.file_hash,
         "status": seen.status,
         "detail": seen.detail,

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -18,7 +18,7 @@ from storage.tombstones import Tombstones
 from storage.values import SMALLEST_JUDGED_SIDE, FileStatus
 from tasks.bucket import Bucket, is_in_bucket
 from tasks.crop import cut_square, encode_crop, middle_square, sharpness, square_around
-from tasks.decode import BadPhoto, Photo, decode, read_file
+from tasks.decode import BadPhoto, Content, Photo, decode, read_file
 from tasks.detect import Box, Detect, detector_file, file_hash, make_detector
 from tasks.spread import Lost, Spread
 from tasks.upright import TURNS, Sighting, find_faces, turned
@@ -43,12 +43,15 @@ class Face:
 
 @dataclass(frozen=True)
 class Looked:
-    """What looking at one photo gave. `faces` is None where the photo's content is known already."""
+    """What looking at one photo gave. `faces` is None where the photo's content is known already. `size` and `mtime_ns`
+    are those of what was read, which may be newer than its listing; None where nothing was."""
 
     file_hash: str | None
     status: FileStatus
     detail: str | None
     faces: tuple[Face, ...] | None = ()
+    size: int | None = None
+    mtime_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -121,15 +124,20 @@ class PhotoReader:
             self._detect = make_detector(finding.detector, detector, finding.min_detector_score)
 
     def __call__(self, ask: Ask) -> Looked:
-        content_hash = None
+        if ask.content is not None:
+            return self._look(ask.content, hashlib.sha256(ask.content).hexdigest(), again=ask.again)
         try:
-            if ask.content is None:
-                content, content_hash = self._read(ask.path, self._finding.max_bytes)
-            else:
-                content, content_hash = ask.content, hashlib.sha256(ask.content).hexdigest()
-            forgotten = self._tombstones is not None and self._tombstones.cover(content_hash)
-            if forgotten or (not ask.again and is_known(self._known, content_hash)):
-                return Looked(content_hash, FileStatus.OK, None, None)
+            read = self._read(ask.path, self._finding.max_bytes)
+        except BadPhoto as bad:
+            return Looked(None, bad.status, bad.reason)
+        looked = self._look(read.data, read.file_hash, again=ask.again)
+        return replace(looked, size=len(read.data), mtime_ns=read.mtime_ns)
+
+    def _look(self, content: bytes, content_hash: str, *, again: bool) -> Looked:
+        forgotten = self._tombstones is not None and self._tombstones.cover(content_hash)
+        if forgotten or (not again and is_known(self._known, content_hash)):
+            return Looked(content_hash, FileStatus.OK, None, None)
+        try:
             photo = self._decoded(content, self._finding.decode_side)
             sighting = sight(photo, self._finding, self._detect)
             fine = self._decoded(content, side) if (side := finer_side(photo, sighting)) else photo
@@ -164,7 +172,7 @@ class PhotoSource:
 
     _bucket: Bucket | None = None
 
-    def __call__(self, path: bytes, max_bytes: int) -> tuple[bytes, str]:
+    def __call__(self, path: bytes, max_bytes: int) -> Content:
         """As `read_file`, and raises Unreachable too."""
         if not is_in_bucket(path):
             return read_file(path, max_bytes)

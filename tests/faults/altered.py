@@ -171,12 +171,12 @@ def two_reads() -> None:
 
     read = tasks.read.read_file
 
-    def twice(path: bytes, max_bytes: int) -> tuple[bytes, str]:
-        content, content_hash = read(path, max_bytes)
+    def twice(path: bytes, max_bytes: int) -> tasks.read.Content:
+        read_once = read(path, max_bytes)
         time.sleep(0.2)  # as where it waits for its turn
         with contextlib.suppress(OSError):
-            content = Path(os.fsdecode(path)).read_bytes()
-        return content, content_hash
+            return read_once._replace(data=Path(os.fsdecode(path)).read_bytes())
+        return read_once
 
     tasks.read.read_file = twice
 

@@ -82,6 +82,9 @@ def test_each_row_is_of_the_bytes_that_were_decoded(line: Line, given: Given, tm
     line.want(found["files"].height <= photos, "more rows than files were listed")
     met = {each for each in found["files"]["file_hash"].to_list() if each}
     line.want(met <= mutator.contents.keys(), "a hash of bytes that never stood there")
+    sizes = {file_hash: len(content) for file_hash, content in mutator.contents.items()}
+    rows = found["files"].select("file_hash", "size").drop_nulls().iter_rows()
+    line.want(all(sizes.get(file_hash) == size for file_hash, size in rows), "a size of other bytes than were read")
     (tmp_path / "all").mkdir()
     for each in met & mutator.contents.keys():
         (tmp_path / "all" / f"{each}.jpg").write_bytes(mutator.contents[each])
@@ -92,6 +95,8 @@ def test_each_row_is_of_the_bytes_that_were_decoded(line: Line, given: Given, tm
     line.notes.append(f"{changed} rows are of changed bytes; each face is that of the hash in its row")
     again = finish(tmp_path / "log-again", *scoring(folder, tmp_path / "work", given.model))
     line.want(again.status == 0, f"exit status {again.status} of the next run")
+    later = rows_in(tmp_path / "work")["files"].drop_nulls("file_hash")
+    line.want(not later.select("path", "file_hash").is_duplicated().any(), "a photo's row twice after the next run")
     line.recovered_in(again.seconds)
     assert line.holds(), line.verdict()
 

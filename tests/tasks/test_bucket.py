@@ -36,10 +36,11 @@ def odd(bucket: str) -> str:
 
 def test_every_key_is_listed_and_opened_again(odd: str) -> None:
     bucket = Bucket()
-    read = {found.path: bucket.read(found.full_path(), 1000) for found in bucket.list(odd, leave_out="")}
+    read = {found: bucket.read(found.full_path(), 1000) for found in bucket.list(odd, leave_out="")}
     assert len(read) == len(ODD_KEYS)
-    assert {content.decode() for content, _ in read.values()} == {*ODD_KEYS, ""} - {"empty.jpg"}
-    assert all(hashlib.sha256(content).hexdigest() == file_hash for content, file_hash in read.values())
+    assert {each.data.decode() for each in read.values()} == {*ODD_KEYS, ""} - {"empty.jpg"}
+    assert all(hashlib.sha256(each.data).hexdigest() == each.file_hash for each in read.values())
+    assert all(found.mtime_ns == each.mtime_ns for found, each in read.items())
 
 
 def test_a_slash_at_the_end_makes_no_difference(odd: str) -> None:
@@ -80,7 +81,9 @@ def test_a_store_that_does_not_answer_ends_the_run(odd: str, monkeypatch: pytest
         Bucket().read(os.fsencode(f"{odd}/plain.jpg"), 1000)
 
 
-@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"], ids=["at once", "midway"])
+@pytest.mark.parametrize(
+    "begun", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"], ids=["at once", "midway"]
+)
 def test_a_store_that_stalls_is_given_up_before_the_photo_is(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be a row `timed_out` for a good photo, and for each that comes after it."""
     with stalling(begun) as address:

@@ -303,7 +303,7 @@ def test_what_is_no_image_is_refused_by_name(content: bytes, reason: str) -> Non
 def test_the_contents_count_and_not_the_name(tmp_path: Path, portrait: Image.Image) -> None:
     path = tmp_path / "really a jpeg.png"
     path.write_bytes(encoded(portrait, "JPEG"))
-    content, _ = read_file(os.fsencode(path), LIMIT)
+    content = read_file(os.fsencode(path), LIMIT).data
     assert difference(decoded(content).pixels, portrait) < 6
 
 
@@ -427,7 +427,8 @@ def test_a_picture_with_a_damaged_header_gives_pixels_or_a_reason(content: bytes
 
 
 def test_reading_gives_the_bytes_and_their_hash(hopper: Path) -> None:
-    content, file_hash = read_file(os.fsencode(hopper), LIMIT)
+    content, file_hash, mtime_ns = read_file(os.fsencode(hopper), LIMIT)
+    assert mtime_ns == hopper.stat().st_mtime_ns
     assert content == hopper.read_bytes()
     assert file_hash == hashlib.sha256(content).hexdigest()
 

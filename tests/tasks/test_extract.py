@@ -5,9 +5,11 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -18,7 +20,7 @@ from storage.registry import model_content
 from storage.settings import ExtractSettings
 from storage.values import SMALLEST_JUDGED_SIDE, FileStatus
 from storage.workspace import Workspace, open_workspace
-from tasks.contents import Contents, drop_unread
+from tasks.contents import Contents, drop_unread, still_to_do
 from tasks.crop import decode_crops
 from tasks.decode import Photo, decode
 from tasks.detect import Box, Detect, detector_file
@@ -103,7 +105,8 @@ def test_a_file_that_is_no_photo_has_a_reason(reader: PhotoReader, tmp_path: Pat
 
 
 def test_an_upload_is_looked_at_as_its_file_would_be(reader: PhotoReader, hopper: Path) -> None:
-    assert reader(Ask(content=hopper.read_bytes())) == reader(Ask(os.fsencode(hopper)))
+    of_file = reader(Ask(os.fsencode(hopper)))
+    assert reader(Ask(content=hopper.read_bytes())) == replace(of_file, size=None, mtime_ns=None)
 
 
 def test_a_face_has_its_place_in_the_full_size_photo(reader: PhotoReader, hopper: Path) -> None:
@@ -388,6 +391,31 @@ def test_what_is_written_after_a_photo_reaches_the_terminal(
 def commit(extraction: Extraction, looked) -> None:
     extraction.workspace.append("faces", extraction.new_faces(looked))
     extraction.workspace.append("files", extraction.file_rows(looked))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known already"])
+def test_a_photo_that_was_replaced_since_its_listing_has_a_row_of_what_was_read(
+    tmp_path: Path, extraction: Extraction, hopper: Path, coffee: Path, known: bool
+) -> None:
+    """Or the next run would read it again, and give it a second row."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    if known:
+        (folder / "first.png").write_bytes(coffee.read_bytes())
+        commit(extraction, looked_at(folder, extraction, tmp_path))
+        extraction.contents.remember([hashlib.sha256(coffee.read_bytes()).hexdigest()])
+    (folder / "a.jpg").write_bytes(hopper.read_bytes())
+    listed = [found for found in list_files(str(folder)) if found.path == "a.jpg"]
+    (folder / "a.jpg").write_bytes(coffee.read_bytes())
+    os.utime(folder / "a.jpg", (1_700_000_000, 1_700_000_000))
+    np.save(tmp_path / "known.npy", extraction.contents.prefixes)
+    with photo_workers(settings_of(), FINDING, tmp_path / "known.npy") as photos:
+        commit(extraction, look_at(listed, photos, extraction.contents))
+    row = extraction.workspace.scan("files").collect().row(by_predicate=pl.col("path") == "a.jpg", named=True)
+    size = len(coffee.read_bytes())
+    assert (row["size"], row["mtime_ns"]) == (size, 1_700_000_000 * 10**9)
+    assert still_to_do(list(list_files(str(folder))), extraction.workspace, FINDING.fingerprints()) == []
 
 
 @pytest.mark.slow
