@@ -128,6 +128,14 @@ def _cell(row: dict, name: str) -> str:
     return FIGURES[name].written(row[name]) if row.get(name) is not None else ""
 
 
+def _within(row: dict, name: str) -> str:
+    """A figure with its 95 % interval, where it has one."""
+    if row.get(f"{name}_low") is None:
+        return _cell(row, name)
+    low, high = (FIGURES[name].written(row[f"{name}_{end}"]) for end in ("low", "high"))
+    return f"{_cell(row, name)} ({low} to {high})"
+
+
 def _smallest(smallest: dict | None) -> str:
     if smallest is None:
         return "At none of the sizes tried is it nearly as good as on the faces as they are: give it large ones."
@@ -140,9 +148,10 @@ def _smallest(smallest: dict | None) -> str:
 def _robustness(rows: list[dict]) -> str:
     names = ("age_mae", "gender_accuracy", "interval_coverage")
     cells = [
-        [_DEGRADED[row["degradation"]].format(row["level"]), *(_cell(row, name) for name in names)] for row in rows
+        [_DEGRADED[row["degradation"]].format(row["level"]), *(_within(row, name) for name in names)] for row in rows
     ]
-    return _table([f"{rows[0]['faces']:,} faces", *(FIGURES[name].title for name in names)], cells)
+    drawn = ", 95 % interval in brackets" if "age_mae_low" in rows[0] else ""  # tables of older versions have none
+    return _table([f"{rows[0]['faces']:,} faces{drawn}", *(FIGURES[name].title for name in names)], cells)
 
 
 def _table(heading: list[str], rows: list[list[str]]) -> str:

@@ -111,6 +111,12 @@ ROBUSTNESS = pa.schema(  # of a model: a row for each degradation of the same la
         pa.field("age_mae", pa.float64()),  # years; null: no face has a known age
         pa.field("gender_accuracy", pa.float64()),  # share; null: no known gender, or the model judges age alone
         pa.field("interval_coverage", pa.float64()),  # share of the ages that lie in the 90 % interval; null as age_mae
+        pa.field("age_mae_low", pa.float64()),  # ends of the bootstrap 95 % interval; null: few faces, or all alike
+        pa.field("age_mae_high", pa.float64()),
+        pa.field("gender_accuracy_low", pa.float64()),
+        pa.field("gender_accuracy_high", pa.float64()),
+        pa.field("interval_coverage_low", pa.float64()),
+        pa.field("interval_coverage_high", pa.float64()),
         pa.field("quality", pa.float64()),  # mean of the scores' quality; null: it can't be told here
     ]
 )

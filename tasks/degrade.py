@@ -1,7 +1,7 @@
 """How much worse a model judges worse pictures: its errors on faces that are degraded by known amounts.
 
-The same faces are judged at every level, so what differs is the degradation alone. With 400 faces and the 24 levels
-below it takes as long as scoring 9,600 faces."""
+The same faces are judged at every level, so what differs is the degradation alone; intervals by the bootstrap say how
+far other faces would move a figure. With 400 faces and the 24 levels below it takes as long as scoring 9,600 faces."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ import polars as pl
 from models.contract import Model
 from storage.frames import frame_of
 from storage.schemas import ROBUSTNESS
+from tasks.bootstrap import drawn_figures
 from tasks.crop import decode_crops, encode_crop
 from tasks.dataset import Truth
 from tasks.judged import judge
-from tasks.measures import Meter
 from tasks.quality import quality
 
 Degradation = Literal["none", "downscaled", "blurred", "jpeg", "rotated", "darker", "grey"]
@@ -147,13 +147,13 @@ def smallest_face(table: pl.DataFrame) -> SmallestFace | None:
 
 
 def _measured(model: Model, crops: np.ndarray, truth: Truth) -> dict:
-    figures = Meter(judge(truth, model(crops), [{}] * len(crops))).figures(np.ones((1, len(crops))))
+    [drawn] = drawn_figures(judge(truth, model(crops), [{}] * len(crops)), [np.ones(len(crops), bool)])
+    row: dict = {"faces": len(crops)}
+    for name in _MEASURED:
+        low, high = (drawn[name].interval() if name in drawn else None) or (None, None)
+        row |= {name: drawn[name].value if name in drawn else None, f"{name}_low": low, f"{name}_high": high}
     usable = quality(crops)
-    return {
-        "faces": len(crops),
-        **{name: float(figures[name][0]) if name in figures else None for name in _MEASURED},
-        "quality": None if usable is None else float(usable.mean()),
-    }
+    return row | {"quality": None if usable is None else float(usable.mean())}
 
 
 def _less(value: float | None, other: float | None) -> float | None:

@@ -83,13 +83,15 @@ def test_without_test_faces_the_validation_faces_are_shown_and_named() -> None:
 
 def test_worse_pictures_are_shown_where_they_were_measured() -> None:
     rows = [
-        {"degradation": "none", "level": 0, "faces": 200, "age_mae": 5.2, "gender_accuracy": 0.94},
+        {"degradation": "none", "level": 0, "faces": 200, "age_mae": 5.2, "age_mae_low": 4.6, "age_mae_high": 5.9},
         {"degradation": "downscaled", "level": 32, "faces": 200, "age_mae": 5.6, "gender_accuracy": None},
         {"degradation": "darker", "level": 0.2, "faces": 200, "age_mae": 7.0, "gender_accuracy": 0.9},
     ]
     assert "On worse pictures" not in card_of()
     card = card_of(robustness=rows, smallest_face={"side": 32, "age_mae_growth": 0.4, "gender_loss": None})
     assert "faces of **32 pixels and more**" in card
+    assert "| 200 faces, 95 % interval in brackets | age MAE" in card
+    assert "| as they are | 5.20 (4.60 to 5.90) |  |  |" in card
     assert "| faces of 32 pixels | 5.60 |  |  |" in card
     assert "| 20% of the light | 7.00 | 90.0\N{NO-BREAK SPACE}% |  |" in card
     assert "give it large ones" in card_of(robustness=rows, smallest_face=None)

@@ -134,6 +134,18 @@ def test_the_table_is_of_its_schema_and_has_a_row_for_each_level(model: OnnxMode
     assert json.loads(table.write_json())[0]["age_mae"] == 0
 
 
+def test_each_figure_has_the_interval_that_chance_leaves_it(model: OnnxModel) -> None:
+    ages = np.tile(np.array([10, 20, 40, 60], np.float32), 50)
+    crops = flat(*(4 * ages).astype(int))
+    truth = Truth(ages + np.tile([0, 3, 9], 67)[:200].astype(np.float32), (ages > 31).astype(np.float32))
+    (row,) = robustness(model, crops, truth, LEVELS[:1]).iter_rows(named=True)
+    error = np.abs(truth.age - ages).std() / np.sqrt(len(ages))
+    assert row["age_mae_low"] == pytest.approx(row["age_mae"] - 1.96 * error, abs=0.1)
+    assert row["age_mae_high"] == pytest.approx(row["age_mae"] + 1.96 * error, abs=0.1)
+    assert row["interval_coverage_low"] < row["interval_coverage"] < row["interval_coverage_high"]
+    assert row["gender_accuracy_low"] is None  # all are right
+
+
 def test_unknown_ages_have_no_figures(model: OnnxModel) -> None:
     unknown = Truth(np.full(4, np.nan, np.float32), TRUTH.female)
     (row,) = robustness(model, BRIGHT, unknown, LEVELS[:1]).iter_rows(named=True)
