@@ -1,5 +1,6 @@
-"""How long models take a crop, side by side: each round runs every model once, so that what else the machine does
-falls on all alike; the ratios are medians over the rounds.
+"""What models take and give, side by side: size, time a crop, and of the shipped ones their accuracy as it was measured
+at export. Each round runs every model once, so that what else the machine does falls on all alike; the ratios are
+medians over the rounds.
 
     python -m benchmarks.model_times [MODEL...]      shipped models by name, or .onnx files; the first is the measure"""
 
@@ -11,7 +12,7 @@ import time
 import numpy as np
 
 from models.session import OnnxModel
-from storage.registry import model_content
+from storage.registry import SHIPPED, model_content, shipped
 
 _CROPS = 64  # what scoring gives to a call
 _ROUNDS = 5
@@ -39,6 +40,14 @@ def ratios(contents: dict[str, bytes], *, rounds: int = _ROUNDS, crops: int = _C
     return found
 
 
+def accuracy(name: str) -> dict[str, float]:
+    """A shipped model's figures on the test faces; none of a file."""
+    if name not in SHIPPED:
+        return {}
+    overall = shipped(name).metrics()["test"]["overall"]
+    return {figure: overall[figure] for figure in ("age_mae", "gender_accuracy")}
+
+
 def _seconds(model: OnnxModel, pixels: np.ndarray) -> float:
     started = time.perf_counter()
     model(pixels)
@@ -49,7 +58,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How long models take a crop, side by side.")
     parser.add_argument("models", nargs="*", default=["pretrained", "fast"], help="pretrained, fast, or .onnx files")
     names = parser.parse_args().models
-    print(json.dumps(ratios({name: model_content(None, name)[0] for name in names}), indent=1))
+    taken = ratios({name: model_content(None, name)[0] for name in names})
+    print(json.dumps({name: took | accuracy(name) for name, took in taken.items()}, indent=1))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import logging
 import sys
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -11,10 +12,13 @@ from models.session import Device
 from storage.refusal import Refusal
 from storage.registry import find, promote
 from storage.settings import CompareSettings, PromoteSettings
+from storage.trained_on import seen_by
 from storage.workspace import Workspace, existing_workspace
 from tasks.compare import Change, clearly_worse, compare, in_words, overall, why_not_better
+from tasks.dataset import Dataset, NothingToLearn
 
 logger = logging.getLogger(__name__)
+_FEWEST_FACES = 20  # with fewer, left by those that a model knows, no difference would be told from chance
 
 
 class NotBetter(Refusal):
@@ -57,12 +61,36 @@ def compare_versions(workspace: Workspace, champion_name: str, challenger_name: 
 
 
 def compare_on(workspace: Workspace, before: str, after: str, split: str | None, device: Device) -> list[Change]:
+    """Asked for the test side, leaves out what either of them learnt from, as after the split changed. Raises
+    NothingToLearn where too few faces are left."""
     dataset, indices = labelled_side(workspace, split)
+    if split == "test":
+        indices = _unseen(workspace, dataset, indices, (before, after))
     old, new = (judged_by(load_model(workspace, name, device), dataset, indices) for name in (before, after))
     changes = compare(old, new)
     for worse in clearly_worse(changes):
         logger.warning("%s %s is worse with %s: %s", worse.column, worse.group, after, worse.in_words())
     return changes
+
+
+def _unseen(workspace: Workspace, dataset: Dataset, indices: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    """The test faces that stand on neither model's list of what it learnt from; a model file has no list."""
+    folders = [find(workspace, name).folder for name in names if not name.endswith(".onnx")]
+    hashes = dataset.rows["file_hash"].gather(indices)
+    seen = seen_by(workspace, folders, hashes.unique().to_list())
+    kept = indices[~hashes.is_in(list(seen)).to_numpy()]
+    left_out = len(indices) - len(kept)
+    if left_out:
+        logger.warning(
+            "%d of %d test faces are left out: %s learnt from them", left_out, len(indices), " or ".join(names)
+        )
+    if left_out and len(kept) < _FEWEST_FACES:
+        raise NothingToLearn(
+            f"{' and '.join(names)} can't be compared: {left_out} of {len(indices)} test faces are of photos that one "
+            f"of them learnt from, and {len(kept)} are left, fewer than {_FEWEST_FACES}. Label others, or bring back "
+            "the split that they were trained with"
+        )
+    return kept
 
 
 def _table(settings: CompareSettings, changes: list[Change]) -> Table:

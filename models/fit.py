@@ -113,26 +113,21 @@ class Trainer:
         start = self._values()
         history, best = self._resume(checkpoint)
         advance(len(history) * self._steps_an_epoch, "")
-        try:
-            for epoch in range(len(history), self._settings.epochs):
-                if stop.is_set() or _stalled(history, self._settings.patience):
-                    break
-                started = time.monotonic()
-                learnt = self._epoch(epoch, advance)
-                trained = self._swap_in(self._means)
-                row = {"epoch": epoch, **learnt, **self.validate(), "seconds": time.monotonic() - started}
-                if not np.isfinite(row["val_loss"]):
-                    raise CannotTrain(f"the validation loss is no number after epoch {epoch}; {_LOWER_RATES}")
-                if not history or row["val_loss"] < min(earlier["val_loss"] for earlier in history):
-                    best = self._values()
-                self._swap_in(trained)
-                history.append(row)
-                self._save(checkpoint, history, best)
-                logger.info("epoch %d of %d: %s", epoch + 1, self._settings.epochs, _in_words(row))
-        except KeyboardInterrupt:
-            if not history:
-                raise
-            logger.warning("stopped in epoch %d; the best epoch so far is kept", len(history))
+        for epoch in range(len(history), self._settings.epochs):
+            if stop.is_set() or _stalled(history, self._settings.patience):
+                break
+            started = time.monotonic()
+            learnt = self._epoch(epoch, advance)
+            trained = self._swap_in(self._means)
+            row = {"epoch": epoch, **learnt, **self.validate(), "seconds": time.monotonic() - started}
+            if not np.isfinite(row["val_loss"]):
+                raise CannotTrain(f"the validation loss is no number after epoch {epoch}; {_LOWER_RATES}")
+            if not history or row["val_loss"] < min(earlier["val_loss"] for earlier in history):
+                best = self._values()
+            self._swap_in(trained)
+            history.append(row)
+            self._save(checkpoint, history, best)
+            logger.info("epoch %d of %d: %s", epoch + 1, self._settings.epochs, _in_words(row))
         self._settle_between(start, best)
         return pl.DataFrame(history)
 

@@ -38,6 +38,16 @@ def who_saw(workspace: Workspace, file_hashes: Collection[str]) -> Seen:
     return Seen(_of(models, True), _of(runs, True), _of(models, None) + _of(runs, None))
 
 
+def seen_by(workspace: Workspace, folders: Iterable[UPath], file_hashes: Collection[str]) -> set[str]:
+    """Which of those contents stand on the list of any of the folders, each a run's or a version's; forgotten ones by
+    their mark. A folder without a list saw none, as far as is known."""
+    listed = set().union(*(_list_in(folder) or () for folder in folders))
+    if not listed:
+        return set()
+    tombstones = read_tombstones(workspace)
+    return {each for each in file_hashes if each in listed or _FORGOTTEN + tombstones.mark_of(each) in listed}
+
+
 def with_tombstones(listed: pl.DataFrame, tombstones: Tombstones) -> pl.DataFrame:
     """The list with each forgotten content's hash replaced by its mark."""
     marks = {
@@ -53,10 +63,15 @@ def _learnt_from(parent: UPath, wanted: set[str]) -> dict[str, bool | None]:
     found = {}
     for folder in sorted(parent.iterdir()) if parent.exists() else []:
         if folder.is_dir():
-            listed = folder / TRAINED_ON
-            hashes = pl.read_parquet(listed.read_bytes())["file_hash"] if listed.exists() else None
-            found[folder.name] = None if hashes is None else not wanted.isdisjoint(hashes)
+            listed = _list_in(folder)
+            found[folder.name] = None if listed is None else not wanted.isdisjoint(listed)
     return found
+
+
+def _list_in(folder: UPath) -> set[str] | None:
+    """None where the folder has no list: a shipped model's, or an older version's."""
+    file = folder / TRAINED_ON
+    return set(pl.read_parquet(file.read_bytes())["file_hash"]) if file.exists() else None
 
 
 def _of(found: dict[str, bool | None], answer: bool | None) -> tuple[str, ...]:

@@ -15,6 +15,12 @@ from pathlib import Path
 CRASHING = b"crash the decoder that reads this"  # at the end of a photo
 
 
+def _replace(owner: object, name: str, new: object) -> None:
+    """An attribute that isn't there was renamed: altering it would do nothing, and the check would seem to hold."""
+    assert hasattr(owner, name), f"{owner} has no {name}: name in this alteration what it is called now"
+    setattr(owner, name, new)
+
+
 def decoder_that_crashes() -> None:
     """A fault, not a guard: some contents end the process that decodes them."""
     import tasks.read
@@ -26,7 +32,7 @@ def decoder_that_crashes() -> None:
             os.abort()
         return decode(content, **limits)
 
-    tasks.read.decode = crashing
+    _replace(tasks.read, "decode", crashing)
 
 
 def clock_a_day_behind() -> None:
@@ -52,9 +58,9 @@ def _set_clock(offset_s: Callable[[], float]) -> None:
     def false_ns() -> int:
         return true_ns() + int(offset_s() * 1e9)
 
-    time.time_ns = false_ns
-    time.time = lambda: false_ns() / 1e9
-    storage.workspace.now = lambda: datetime.fromtimestamp(false_ns() / 1e9, UTC)
+    _replace(time, "time_ns", false_ns)
+    _replace(time, "time", lambda: false_ns() / 1e9)
+    _replace(storage.workspace, "now", lambda: datetime.fromtimestamp(false_ns() / 1e9, UTC))
 
 
 def no_time_limit() -> None:
@@ -65,13 +71,13 @@ def no_time_limit() -> None:
     def endless(self, make_worker, *, workers, timeout_s, memory_mb):
         build(self, make_worker, workers=workers, timeout_s=1e6, memory_mb=memory_mb)
 
-    tasks.spread.Spread.__init__ = endless
+    _replace(tasks.spread.Spread, "__init__", endless)
 
 
 def no_allowance_for_a_clock_that_jumps() -> None:
     import tasks.spread
 
-    tasks.spread._Call.clock_jumped = lambda self: False
+    _replace(tasks.spread._Call, "clock_jumped", lambda self: False)
 
 
 def no_second_try() -> None:
@@ -87,7 +93,7 @@ def no_second_try() -> None:
         except (tasks.spread.ProcessExpired, tasks.spread.BrokenProcessPool):
             return tasks.spread.Lost(FileStatus.CRASHED_DECODER, "died")
 
-    tasks.spread.Spread._answer = once
+    _replace(tasks.spread.Spread, "_answer", once)
 
 
 def files_first() -> None:
@@ -99,13 +105,13 @@ def files_first() -> None:
     def backwards(chunk, extraction, *, keep_crops):
         append = extraction.workspace.append
         append("files", chunk.files)
-        extraction.workspace.append = lambda table, rows: None if table == "files" else append(table, rows)
+        _replace(extraction.workspace, "append", lambda table, rows: None if table == "files" else append(table, rows))
         try:
             return commit(chunk, extraction, keep_crops=keep_crops)
         finally:
-            extraction.workspace.append = append
+            _replace(extraction.workspace, "append", append)
 
-    tasks.chunk.commit_chunk = backwards
+    _replace(tasks.chunk, "commit_chunk", backwards)
 
 
 def no_memory_of_faces() -> None:
@@ -113,20 +119,20 @@ def no_memory_of_faces() -> None:
     import tasks.contents
 
     look = tasks.contents.Contents._extracted
-    tasks.contents.Contents._extracted = lambda self, table: look(self, "files")
+    _replace(tasks.contents.Contents, "_extracted", lambda self, table: look(self, "files"))
 
 
 def no_word_for_a_full_disk() -> None:
     """Errors of the disk come through as they are."""
     import storage.workspace
 
-    storage.workspace.ours = contextlib.nullcontext
+    _replace(storage.workspace, "ours", contextlib.nullcontext)
 
 
 def no_lock() -> None:
     import storage.workspace
 
-    storage.workspace.Workspace.held = lambda self: contextlib.nullcontext()
+    _replace(storage.workspace.Workspace, "held", lambda self: contextlib.nullcontext())
 
 
 def no_checksums() -> None:
@@ -134,14 +140,18 @@ def no_checksums() -> None:
     import storage.verify
 
     fault_of = storage.verify._fault_of
-    storage.verify._fault_of = lambda standing, path, *, thoroughly: fault_of(standing, path, thoroughly=False)
+
+    def hasty(standing, path, *, thoroughly):
+        return fault_of(standing, path, thoroughly=False)
+
+    _replace(storage.verify, "_fault_of", hasty)
 
 
 def no_crop_check() -> None:
     """A stored crop is scored whatever its hash."""
     import tasks.score
 
-    tasks.score.crop_hash = lambda crop: None if crop is None else _Anything()
+    _replace(tasks.score, "crop_hash", lambda crop: None if crop is None else _Anything())
 
 
 class _Anything:
@@ -153,16 +163,16 @@ def no_healing() -> None:
     import storage.ledger
     import storage.workspace
 
-    storage.workspace.heal = lambda root: None
-    storage.workspace.read_ledger = lambda folder: None
-    storage.ledger.lost_files = lambda folder, ledger, state: set()
+    _replace(storage.workspace, "heal", lambda root: None)
+    _replace(storage.workspace, "read_ledger", lambda folder: None)
+    _replace(storage.ledger, "lost_files", lambda folder, ledger, state: set())
 
 
 def no_fsync() -> None:
     import storage.ledger
 
-    storage.ledger.sync = lambda paths: None
-    os.fsync = lambda descriptor: None
+    _replace(storage.ledger, "sync", lambda paths: None)
+    _replace(os, "fsync", lambda descriptor: None)
 
 
 def two_reads() -> None:
@@ -178,7 +188,7 @@ def two_reads() -> None:
             return read_once._replace(data=Path(os.fsdecode(path)).read_bytes())
         return read_once
 
-    tasks.read.read_file = twice
+    _replace(tasks.read, "read_file", twice)
 
 
 def model_read_again() -> None:
@@ -187,26 +197,30 @@ def model_read_again() -> None:
     import models.session
 
     load, run = flows.scoring.model_content, models.session.OnnxModel.__call__
+    loaded: list[Path] = []
 
     def noted(workspace, name):
-        models.session.file_that_was_loaded = Path(name)
+        loaded.append(Path(name))
         return load(workspace, name)
 
     def again(self, crops):
-        content = models.session.file_that_was_loaded.read_bytes()
+        content = loaded[-1].read_bytes()
         self._session = models.session.open_session(content, self.version, "cpu", threads=1)
         return run(self, crops)
 
-    flows.scoring.model_content, models.session.OnnxModel.__call__ = noted, again
+    _replace(flows.scoring, "model_content", noted)
+    _replace(models.session.OnnxModel, "__call__", again)
 
 
 def cuda_or_else_the_cpu() -> None:
     import models.session
 
     open_session = models.session.open_session
-    models.session.open_session = lambda content, version, device, threads: open_session(
-        content, version, "cpu", threads
-    )
+
+    def on_cpu(content, version, device, threads):
+        return open_session(content, version, "cpu", threads)
+
+    _replace(models.session, "open_session", on_cpu)
 
 
 def version_before_its_model() -> None:
@@ -221,13 +235,13 @@ def version_before_its_model() -> None:
         (folder / "version.json").write_text(json.dumps(about))
         write(folder, name, model, card, metrics)
 
-    storage.registry.write_version = backwards
+    _replace(storage.registry, "write_version", backwards)
 
 
 def promotions_at_once() -> None:
     import storage.registry
 
-    storage.registry._one_at_a_time = lambda workspace: contextlib.nullcontext()
+    _replace(storage.registry, "_one_at_a_time", lambda workspace: contextlib.nullcontext())
 
 
 def no_hash_of_versions() -> None:
@@ -237,7 +251,7 @@ def no_hash_of_versions() -> None:
     def unchecked(self) -> bytes:
         return (self.folder / "model.onnx").read_bytes()
 
-    storage.registry.Version.model_bytes = unchecked
+    _replace(storage.registry.Version, "model_bytes", unchecked)
 
 
 ALTERATIONS = {

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from flows.cli import run
+from storage.forgotten import read_tombstones, write_tombstones
 from storage.registry import champion, promote, register
+from storage.trained_on import note_trained_on
 from storage.workspace import Workspace
 from tests.labelled import grey_faces
+from tests.rows import content_hash
 from tests.tiny_model import tiny_model
 
 EXACT, OFF, FAR_OFF = 4, 4.5, 6  # levels of grey a year; the faces have 4
@@ -124,3 +127,43 @@ def test_models_without_test_faces_are_not_compared(
     workspace = grey_faces(str(tmp_path / "one"), count=1)
     assert run(["models", "compare", str(model_file), str(model_file), "--workspace", str(workspace.root)]) == 1
     assert "no labelled face on the test side" in capsys.readouterr().err
+
+
+def learnt_from(workspace: Workspace, version: str, test_faces: range) -> None:
+    """Notes the photos of those test faces, by their order, as what the version was trained on."""
+    note_trained_on(workspace, workspace.registry / version, [content_hash(f"{2 * i + 1}.jpg") for i in test_faces])
+
+
+def test_test_faces_that_either_model_learnt_from_are_left_out(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
+) -> None:
+    off, exact = (registered(workspace, levels, tmp_path) for levels in (OFF, EXACT))
+    learnt_from(workspace, off, range(2))
+    learnt_from(workspace, exact, range(1, 4))
+    promote(workspace, off, "the first")
+    assert run(["models", "promote", exact, "--workspace", str(workspace.root)]) == 0
+    assert "On the same 26 faces" in log_of(workspace)[-1]["reason"]
+    assert f"4 of 30 test faces are left out: {off} or {exact} learnt from them" in caplog.text
+
+
+def test_faces_of_a_photo_on_the_list_by_its_mark_alone_are_left_out(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    off, exact = (registered(workspace, levels, tmp_path) for levels in (OFF, EXACT))
+    write_tombstones(workspace, read_tombstones(workspace).with_contents([content_hash("1.jpg")]))
+    learnt_from(workspace, exact, range(3))
+    listed = (workspace.registry / exact / "trained_on.parquet").read_bytes()
+    assert content_hash("1.jpg").encode() not in listed
+    assert run(["models", "compare", off, exact, "--workspace", str(workspace.root)]) == 0
+    assert "the same 27 test faces" in capsys.readouterr().out
+
+
+def test_models_that_know_most_test_faces_are_not_compared(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    off, exact = (registered(workspace, levels, tmp_path) for levels in (OFF, EXACT))
+    learnt_from(workspace, exact, range(11))
+    promote(workspace, off, "the first")
+    assert run(["models", "promote", exact, "--workspace", str(workspace.root)]) == 1
+    assert "11 of 30 test faces are of photos that one of them learnt from, and 19 are left" in capsys.readouterr().err
+    assert champion_name(workspace) == off

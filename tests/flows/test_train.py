@@ -109,21 +109,54 @@ def test_a_retraining_reports_first_and_a_worse_model_stays_out(
     assert run(["models", "promote", untrained["version"], "--force", "a test", "--workspace", labelled]) == 0
 
 
-def test_a_killed_run_goes_on_where_it_was(labelled: str, capsys: pytest.CaptureFixture) -> None:
-    arguments = ["train", "--workspace", labelled, "--epochs", "3", "--batch", "8", "--copies", "1", "--patience", "9"]
-    running = subprocess.Popen([sys.executable, "-m", "flows.cli", *arguments], start_new_session=True)
-    runs, before = Path(labelled) / "runs", set((Path(labelled) / "runs").iterdir())
+LONG = ("--epochs", "6", "--batch", "8", "--copies", "1", "--patience", "9")
+
+
+def started(labelled: str, *options: str, log: Path | None = None) -> tuple[subprocess.Popen, Path]:
+    """A training in a process of its own, and its folder, once its first epoch is kept. `log` is for its stderr."""
+    runs = Path(labelled) / "runs"
+    before = set(runs.iterdir()) if runs.exists() else set()
+    command = [sys.executable, "-m", "flows.cli", "train", "--workspace", labelled, *options]
+    with open(log or os.devnull, "w") as said:
+        running = subprocess.Popen(command, stderr=said, start_new_session=True)
 
     def with_an_epoch() -> list[Path]:
-        return [each for each in set(runs.iterdir()) - before if (each / "checkpoint.npz").exists()]
+        now = set(runs.iterdir()) if runs.exists() else set()
+        return [each for each in now - before if (each / "checkpoint.npz").exists()]
 
-    wait_for(lambda: with_an_epoch() != [])
-    started = with_an_epoch()
+    wait_for(lambda: with_an_epoch() != [] or running.poll() is not None)
+    return running, with_an_epoch()[0]
+
+
+def test_a_killed_run_goes_on_where_it_was(labelled: str, capsys: pytest.CaptureFixture) -> None:
+    options = ["--epochs", "3", "--batch", "8", "--copies", "1", "--patience", "9"]
+    running, folder = started(labelled, *options)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-    assert not (started[0] / "metrics.json").exists()
-    assert run([*arguments, "--resume", started[0].name]) == 0
-    assert pl.read_parquet(started[0] / "history.parquet")["epoch"].to_list() == [0, 1, 2]
+    assert not (folder / "metrics.json").exists()
+    assert run(["train", "--workspace", labelled, *options, "--resume", folder.name]) == 0
+    assert pl.read_parquet(folder / "history.parquet")["epoch"].to_list() == [0, 1, 2]
+
+
+def test_ctrl_c_ends_a_run_after_its_epoch_and_finishes_it(labelled: str) -> None:
+    running, folder = started(labelled, *LONG)
+    os.kill(running.pid, signal.SIGINT)
+    assert running.wait(300) == 0
+    assert json.loads((folder / "metrics.json").read_text())["val"]["overall"]["faces"] > 0
+    assert 0 < len(pl.read_parquet(folder / "history.parquet")) < 6
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_the_run_can_be_resumed(
+    labelled: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    running, folder = started(labelled, *LONG, log=tmp_path / "log")
+    os.kill(running.pid, signal.SIGINT)
+    wait_for(lambda: "once more ends at once" in (tmp_path / "log").read_text())  # signals that wait together are one
+    os.kill(running.pid, signal.SIGINT)
+    assert running.wait(300) == 130
+    assert not (folder / "metrics.json").exists()
+    assert run(["train", "--workspace", labelled, *LONG, "--resume", folder.name]) == 0
+    assert pl.read_parquet(folder / "history.parquet")["epoch"].to_list() == list(range(6))
 
 
 def test_a_run_is_not_resumed_with_other_settings(labelled: str, capsys: pytest.CaptureFixture) -> None:

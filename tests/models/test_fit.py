@@ -3,6 +3,7 @@ Slow: TensorFlow. The network is VGG16's tail, on features of a few made-up face
 
 import itertools
 import resource
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -54,13 +55,14 @@ def trained(
     settings: TrainSettings,
     targets: "Truths | None" = None,
     stop: Event | None = None,
+    advance: Callable[[int, str], None] = lambda steps, note: None,
 ) -> tuple["Network", pl.DataFrame]:
     from models.fit import Split, Trainer
 
     network = network_of(settings)
     split = Split(np.arange(16), np.arange(16, FACES))
     trainer = Trainer(network, targets or truths(), split, FEATURES, settings)
-    return network, trainer.run(folder / "checkpoint.npz", lambda steps, note: None, stop or Event())
+    return network, trainer.run(folder / "checkpoint.npz", advance, stop or Event())
 
 
 def learnt_by(network: "Network") -> list:
@@ -165,7 +167,28 @@ def test_it_stops_when_it_gets_no_better(tmp_path: Path) -> None:
     assert len(losses) - 1 - losses.index(min(losses)) == 1
 
 
-def test_a_run_that_is_asked_to_stop_ends_after_its_epoch(tmp_path: Path) -> None:
+def test_a_run_that_is_asked_to_stop_ends_after_its_epoch_with_the_best_weights(tmp_path: Path) -> None:
+    """Asked in the first epoch that makes it worse; each has two steps."""
+    for name in ("by itself", "asked"):
+        (tmp_path / name).mkdir()
+    rates = {"epochs": 12, "head_rate": 0.03, "block_rate": 1e-3}
+    by_itself, whole = trained(tmp_path / "by itself", settings_of(**rates, patience=1))
+    stop, steps = Event(), itertools.count(1)
+
+    def stop_in_the_last_epoch(_steps: int, note: str) -> None:
+        if note and next(steps) == 2 * len(whole) - 1:
+            stop.set()
+
+    settings = settings_of(**rates)
+    network, history = trained(tmp_path / "asked", settings, stop=stop, advance=stop_in_the_last_epoch)
+    assert history["epoch"].to_list() == whole["epoch"].to_list()
+    assert history["val_loss"][-1] > min(history["val_loss"])
+    assert validated(network, settings) <= min(history["val_loss"]) * (1 + 1e-4)
+    for one, other in zip(by_itself.tail.get_weights(), network.tail.get_weights(), strict=True):
+        assert np.allclose(one, other, atol=1e-5)
+
+
+def test_a_run_that_is_asked_to_stop_before_it_begins_has_no_epoch(tmp_path: Path) -> None:
     stop = Event()
     stop.set()
     _, nothing = trained(tmp_path, settings_of(epochs=4), stop=stop)
