@@ -2,7 +2,7 @@
 
 botocore alone, which s3fs brings: keys are taken as they are, where path libraries would tidy `a//b`, and each worker
 process needs one plain connection. It retries by itself; where the bucket stays out of reach the run ends, as a row
-that said `unreadable` would keep a good photo out for ever."""
+that said `unreadable` or `timed_out` would keep a good photo out for ever."""
 
 import hashlib
 import os
@@ -17,6 +17,8 @@ from tasks.folder import BadFolder, Found, escape
 
 _SCHEME = "s3://"
 _GONE = {"NoSuchKey", "404", "NoSuchBucket"}
+# A store that stalls is given up after 15 s: before the photo is, at 20 s, which would be held against the photo.
+_PATIENCE = {"connect_timeout": 2, "read_timeout": 4, "retries": {"mode": "standard", "total_max_attempts": 3}}
 _FORBIDDEN = {"AccessDenied", "403", "InvalidObjectState"}  # the last: in cold storage, to be restored first
 
 
@@ -34,11 +36,12 @@ class Bucket:
     def __init__(self) -> None:
         """Raises Unreachable."""
         try:
+            from botocore.config import Config
             from botocore.session import get_session
         except ImportError as error:
             raise Unreachable("photos in a bucket need the extra s3: pip install 'faceline[s3]'") from error
         with _answering("S3"):
-            self._client: Any = get_session().create_client("s3")
+            self._client: Any = get_session().create_client("s3", config=Config(**_PATIENCE))
 
     def list(self, url: str, *, leave_out: str) -> Iterator[Found]:
         """Every object below `s3://bucket/prefix/`, in the order of their keys; `leave_out` is such a URL below it to

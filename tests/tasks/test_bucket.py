@@ -2,19 +2,26 @@
 
 import hashlib
 import os
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import boto3
 import pytest
 
+from storage.settings import ExtractSettings
 from storage.values import FileStatus
 from tasks.bucket import Bucket, Unreachable
 from tasks.decode import BadPhoto
 from tasks.folder import BadFolder
-from tests.bucket import upload
+from tests.bucket import environment_of, upload
 
 pytestmark = pytest.mark.slow
 ODD_KEYS = ["plain.jpg", "a//b.jpg", "/begins.jpg", "sp ace?#%41*.jpg", "ümlaut/日本.jpg", "empty.jpg"]
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
 
 
 @pytest.fixture
@@ -70,6 +77,37 @@ def test_a_bucket_that_does_not_exist_is_named(bucket: str) -> None:
 def test_a_store_that_does_not_answer_ends_the_run(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be a row `unreadable` for a good photo, which then stayed out for ever."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(Unreachable, match="run this again"):
         Bucket().read(os.fsencode(f"{odd}/plain.jpg"), 1000)
+
+
+@pytest.mark.parametrize("begun", [b"", HALF], ids=["at once", "midway"])
+def test_a_store_that_stalls_is_given_up_before_the_photo_is(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be a row `timed_out` for a good photo, and for each that comes after it."""
+    with stalling(begun) as address:
+        for name, value in environment_of(address).items():
+            monkeypatch.setenv(name, value)
+        bucket, began = Bucket(), time.monotonic()
+        with pytest.raises(Unreachable, match="run this again"):
+            bucket.read(b"s3://faces/photos/plain.jpg", 1000)
+    assert time.monotonic() - began < ExtractSettings(folders=["."]).photo_timeout_s
+
+
+@contextmanager
+def stalling(begun: bytes) -> Iterator[str]:
+    """The address of a server that takes each request, begins its answer, and says no more."""
+    over = threading.Event()
+
+    class Stall(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(2**16)
+            self.request.sendall(begun)
+            over.wait()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Stall) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            over.set()
+            server.shutdown()
