@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from upath import UPath
 
 from storage.frames import cast_to, frame_of
+from storage.lease import Lease, Taken
 from storage.ledger import DataFile, Ledger, State, lost_files, read_ledger, seal, state_of, sync
 from storage.refusal import Refusal
 from storage.repair import heal
@@ -45,6 +46,7 @@ from storage.verify import find_damage
 logger = logging.getLogger(__name__)
 MARKER = "faceline-workspace.json"
 _LAYOUT_VERSION = 1
+_S3 = {"s3", "s3a"}
 _OWNER_ONLY = 0o077  # what others may not do with our files, as a umask
 _SYNCED_FOLDERS = {"Dropbox", "OneDrive", "Google Drive", "Nextcloud", "Mobile Documents"}
 _MISREAD = re.compile(r"%[0-9A-Fa-f]{2}|[\\\[\]|^\x00-\x1f\x7f]")  # by Delta, in a path
@@ -60,6 +62,7 @@ class Workspace:
 
     def __init__(self, root: UPath) -> None:
         self.root = root
+        self._lease: Lease | None = None  # while it is held, in a bucket
 
     @property
     def is_local(self) -> bool:
@@ -173,11 +176,10 @@ class Workspace:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Appends never conflict in Delta, so two equal runs would both pass their anti-joins and double every row.
-        Raises BadWorkspace when another run holds it.
-
-        An object store has no file lock: there, keep to one run at a time by a deployment's concurrency limit."""
+        Raises BadWorkspace when another run holds it. Of object stores it is S3 that can be held."""
         if not self.is_local:
-            yield
+            with self._leased() if self.root.protocol in _S3 else nullcontext():
+                yield
             return
         lock = FileLock(str(self.root / ".lock"), blocking=False)
         try:
@@ -190,6 +192,20 @@ class Workspace:
             yield
         finally:
             lock.release()
+
+    @contextmanager
+    def _leased(self) -> Iterator[None]:
+        lease = Lease(str(self.root / ".lock"))
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(lease.held())
+            except Taken as error:
+                raise BadWorkspace(f"{self.root}: {error}") from error
+            except OSError as error:
+                raise BadWorkspace(f"{self.root}: can't be written to: {error}") from error
+            self._lease = lease
+            stack.callback(setattr, self, "_lease", None)
+            yield
 
     def local_root(self) -> Path:
         """Raises BadWorkspace for an object store, which keeps and checks its files by itself."""
@@ -206,6 +222,8 @@ class Workspace:
     @contextmanager
     def _committing(self, table: str, what_failed: str) -> Iterator[None]:
         """Around a commit: after it, what was committed is safe on disk."""
+        if self._lease and self._lease.is_lost:
+            raise BadWorkspace(f"{self.root}: another run writes here since this one was silent; run this again")
         with ours(f"{self.root / table}: {what_failed}"):
             yield
             if self.is_local:

@@ -21,6 +21,7 @@ from tests.bucket import environment_of, upload
 
 pytestmark = pytest.mark.slow
 ODD_KEYS = ["plain.jpg", "a//b.jpg", "/begins.jpg", "sp ace?#%41*.jpg", "ümlaut/日本.jpg", "empty.jpg"]
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
 
 
 @pytest.fixture
@@ -81,9 +82,7 @@ def test_a_store_that_does_not_answer_ends_the_run(odd: str, monkeypatch: pytest
         Bucket().read(os.fsencode(f"{odd}/plain.jpg"), 1000)
 
 
-@pytest.mark.parametrize(
-    "begun", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"], ids=["at once", "midway"]
-)
+@pytest.mark.parametrize("begun", [b"", HALF], ids=["at once", "midway"])
 def test_a_store_that_stalls_is_given_up_before_the_photo_is(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be a row `timed_out` for a good photo, and for each that comes after it."""
     with stalling(begun) as address:
