@@ -3,6 +3,7 @@
 A run leaves `runs/<run>/`: settings, history, curves, weights and metrics. TensorFlow is imported only where
 a run starts: it takes seconds and a gigabyte that scoring must not pay."""
 
+import hashlib
 import json
 import logging
 import signal
@@ -57,6 +58,19 @@ class Places:
     cache: Path
 
 
+@dataclass(frozen=True)
+class Start:
+    """The weights to start from: `version` is a model's, or the file; `sha256` is of the file, in hex, and None for
+    ImageNet's, which Keras checks itself. `load` needs TensorFlow."""
+
+    version: str
+    sha256: str | None
+    load: Callable[[], "LayerWeights"]
+
+    def noted(self) -> dict[str, str | None]:
+        return {"version": self.version, "sha256": self.sha256}
+
+
 @stage_flow("train")
 def train(settings: TrainSettings) -> dict:
     """Fine-tunes VGG16 on the labelled faces of a workspace."""
@@ -69,7 +83,7 @@ def train(settings: TrainSettings) -> dict:
 def train_model(settings: TrainSettings) -> dict:
     """Raises NothingToLearn, CannotTrain, BadModel and BadWorkspace."""
     workspace = existing_workspace(settings.workspace)
-    start_of = starting_weights(settings.starts_from, workspace)
+    start = starting_weights(settings.starts_from, workspace)
     if settings.resume:
         _check_started(workspace.runs / settings.resume)
     dataset = gather(workspace, settings.min_face_side)
@@ -86,22 +100,23 @@ def train_model(settings: TrainSettings) -> dict:
         places = Places(root / "runs" / run, root / "cache")
         places.run.mkdir(parents=True, exist_ok=True)
         note_trained_on(workspace, UPath(places.run), dataset.learnt_from())
-        metrics = _run(settings, dataset, start_of(), places, device)
+        metrics = _run(settings, dataset, start, places, device)
         if not workspace.is_local:
             _copy(places.run, workspace, run)
     sides = dataset.rows["side"].value_counts()
     return {"run": run, "device": device, **dict(sides.iter_rows()), "left_out": dataset.left_out, **metrics}
 
 
-def _run(settings: TrainSettings, dataset: Dataset, start: "LayerWeights", places: Places, device: str) -> dict:
+def _run(settings: TrainSettings, dataset: Dataset, starting: Start, places: Places, device: str) -> dict:
     from models import vgg16
     from models.fit import seed_everything
 
     folder = places.run
     seed_everything(settings.seed)
     data = {"label_sources": dataset.label_sources(), "left_out": dataset.left_out, "faces": dataset.faces_by_side()}
-    about = {"data_hash": dataset.data_hash(), "device": device, **data, "with": made_with()}
-    _same_run(folder, settings, about)
+    about = {"data_hash": dataset.data_hash(), "device": device, **data, "starts_from": starting.noted()}
+    _same_run(folder, settings, about | {"with": made_with()})
+    start = starting.load()
     build = builder(settings)
     network = build(_thinned(start, dataset, settings) if settings.network == "fast" else start, half=settings.half)
     history = _fit(network, start, dataset, settings, places)
@@ -207,14 +222,17 @@ def figures_of(dataset: Dataset, indices: np.ndarray, answers: Answers) -> dict:
     return report(dataset.truth(indices), answers, dataset.groups(indices))
 
 
-def starting_weights(name: str, workspace: Workspace) -> Callable[[], "LayerWeights"]:
-    """What loads the weights to start from, with TensorFlow. Raises UnknownModel and BadModel here where there are none
-    of that name."""
+def starting_weights(name: str, workspace: Workspace) -> Start:
+    """Raises UnknownModel and BadModel where there are none of that name."""
     if name.endswith(".h5") and not Path(name).is_file():
         raise BadModel(f"{name}: there is no such file")
-    content = b""
-    if name != "imagenet" and not name.endswith(".h5"):
-        content, _ = model_content(workspace, name)
+    content, version, sha256 = b"", name, None
+    if name.endswith(".h5"):
+        with open(name, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    elif name != "imagenet":
+        content, version = model_content(workspace, name)
+        sha256 = hashlib.sha256(content).hexdigest()
 
     def load() -> "LayerWeights":
         from models import vgg16
@@ -223,7 +241,7 @@ def starting_weights(name: str, workspace: Workspace) -> Callable[[], "LayerWeig
             return vgg16.imagenet_weights()
         return vgg16.weights_from_onnx(content) if content else vgg16.weights_from_file(Path(name))
 
-    return load
+    return Start(version, sha256, load)
 
 
 def _check_started(folder: UPath) -> None:
@@ -232,7 +250,8 @@ def _check_started(folder: UPath) -> None:
 
 
 def _same_run(folder: Path, settings: TrainSettings, about: dict) -> None:
-    """Notes what a run is of; a run is resumed with the same settings on the same data only. Raises NothingToLearn."""
+    """Notes what a run is of; a run is resumed with the same settings, on the same data and from
+    the same weights only: names such as `champion` come to mean others. Raises NothingToLearn."""
     started = folder / "settings.json"
     now = settings.model_dump(exclude={"resume", "workspace", "device"}) | {"data_hash": about["data_hash"]}
     if settings.resume:
@@ -240,8 +259,21 @@ def _same_run(folder: Path, settings: TrainSettings, about: dict) -> None:
     if settings.resume and (before := json.loads(started.read_text(encoding="utf-8"))) != now:
         changed = sorted(name for name in now if before.get(name) != now[name])
         raise NothingToLearn(f"{folder.name}: can't be resumed: {', '.join(changed)} changed since; start a new run")
+    if settings.resume:
+        _check_start(folder, about["starts_from"])
     _write_json(started, now)
     _write_json(folder / "about.json", about)
+
+
+def _check_start(folder: Path, now: dict) -> None:
+    noted = folder / "about.json"
+    about = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else {}
+    before = about.get("starts_from")  # not noted by older runs
+    if before and before["sha256"] != now["sha256"]:
+        raise NothingToLearn(
+            f"{folder.name}: can't be resumed: it started from {before['version']} (SHA-256 {before['sha256']}), and "
+            f"would go on from {now['version']} (SHA-256 {now['sha256']}); start a new run"
+        )
 
 
 def _write_json(file: Path, content: dict) -> None:

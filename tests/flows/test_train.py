@@ -1,11 +1,14 @@
 """Training to scoring on real faces: small runs, whose figures say nothing, through every step."""
 
+import hashlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +17,8 @@ import pytest
 from flows.cli import run
 from flows.demo import make_photos
 from models.session import OnnxModel
-from storage.registry import champion, find
+from storage.registry import champion, find, pretrained
+from storage.settings import TrainSettings
 from storage.workspace import existing_workspace
 from tasks.dataset import gather
 from tests.alone import run_alone
@@ -53,15 +57,24 @@ def test_a_run_leaves_all_that_is_needed_to_judge_and_export_it(
         "trained_on.parquet",
     }  # fmt: skip
     assert run(["export", folder.name, "--workspace", labelled]) == 0
-    version = last_line(capsys)["version"]
-    registered = Path(labelled) / "registry" / version
-    assert OnnxModel((registered / "model.onnx").read_bytes(), version, "cpu").about.targets == targets
+    name = last_line(capsys)["version"]
+    registered = Path(labelled) / "registry" / name
+    assert OnnxModel((registered / "model.onnx").read_bytes(), name, "cpu").about.targets == targets
     assert "On worse pictures" in (registered / "card.md").read_text()
     faces = {side: len(rows) for side, rows in sides_of(labelled).items()}
     about = json.loads((folder / "about.json").read_text())
     assert {side: counts for side, counts in about["label_sources"].items() if counts} == {
         side: {"utkface": count} for side, count in faces.items()
     }
+    lock = hashlib.sha256((Path(__file__).parent.parent.parent / "requirements.lock").read_bytes()).hexdigest()
+    assert about["data_hash"] == gather(existing_workspace(labelled), 32).data_hash()
+    assert about["starts_from"] == {"version": "pretrained", "sha256": pretrained().model_hash}
+    assert (about["with"]["python"], about["with"]["lock_sha256"]) == (platform.python_version(), lock)
+    assert about["with"]["tensorflow"] == version("tensorflow")
+    settings = json.loads((folder / "settings.json").read_text())
+    assert (settings["recipe"], settings["targets"], settings["epochs"], settings["seed"]) == (
+        recipe, targets, 2, TrainSettings().seed,
+    )  # fmt: skip
     assert f"| utkface | {faces['train']} |" in (registered / "card.md").read_text()
     assert len(pl.read_parquet(registered / "trained_on.parquet")) == faces["train"] + faces["val"]
 
