@@ -3,6 +3,7 @@ way with Prefect or without. With Prefect, a step is a Prefect task too (prefect
 must reach Prefect's server; without, the command line needs none."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import AbstractContextManager, contextmanager
@@ -16,6 +17,8 @@ from tasks.outpost import do
 
 logger = logging.getLogger(__name__)
 _STEPS_A_SLOT = 3  # in flight: one that runs, one that waits at the worker, one whose rows wait for their turn
+_LOOKS_EVERY_S = 10  # at who is there, while a step is waited for
+_WITHOUT_WORKERS_S = 300  # a cluster that lost its workers may get new ones, which go on with the steps
 Submit = Callable[[Callable[[], Any], str], Future[Any]]
 
 
@@ -70,9 +73,14 @@ def _dask(settings: PhotoSettings) -> Iterator[_Cluster]:
             raise NoCluster(f"{settings.address}: no Dask scheduler answers there: {error}") from error
         if not sizes:
             raise NoCluster(f"{settings.address}: this Dask cluster has no worker; start some first")
+
+        def submit_task(step: Callable[[], Any], name: str) -> Future[Any]:
+            task = runner.submit(as_task(step, name), parameters={})
+            return _DaskStep(client, task.wrapped_future, task)
+
         yield _Cluster(
-            lambda step, name: _DaskStep(client.submit(step, pure=False)),
-            lambda step, name: runner.submit(as_task(step, name), parameters={}),
+            lambda step, name: _DaskStep(client, client.submit(step, pure=False)),
+            submit_task,
             slots=sum(sizes.values()),
             cores=settings.workers or min(sizes.values()),
         )
@@ -81,18 +89,46 @@ def _dask(settings: PhotoSettings) -> Iterator[_Cluster]:
 class _DaskStep:
     """A step on its way, whose loss is told in our words."""
 
-    def __init__(self, future: Any) -> None:
+    def __init__(self, client: Any, future: Any, task: Any = None) -> None:
+        """`task` is that of Prefect, where the step is one."""
+        self._client = client
         self._future = future
+        self._task = task
 
     def result(self) -> Any:
         from distributed import KilledWorker
 
         try:
-            return self._future.result()
+            _await(self._is_done, lambda: bool(self._client.nthreads()))
+            return (self._task or self._future).result()
         except KilledWorker as error:
             raise NoCluster(f"{_LOST}: {error}") from error
         except (CancelledError, OSError) as error:
             raise NoCluster(f"the Dask cluster went away; what was committed stays, run this again: {error}") from error
+
+    def _is_done(self) -> bool:
+        from distributed import TimeoutError, wait
+
+        try:
+            with self._client.as_current():
+                wait([self._future], timeout=_LOOKS_EVERY_S)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _await(is_done: Callable[[], bool], has_workers: Callable[[], bool]) -> None:
+    """Asks `is_done`, which waits a while, again and again. A scheduler keeps the steps of workers that went, and would
+    be waited for without end: raises NoCluster when none has come for minutes."""
+    gone_since = None
+    while not is_done():
+        if has_workers():
+            gone_since = None
+        elif gone_since is None:
+            gone_since = time.monotonic()
+            logger.warning("the cluster has no worker left; waiting %d s for one", _WITHOUT_WORKERS_S)
+        elif time.monotonic() - gone_since > _WITHOUT_WORKERS_S:
+            raise NoCluster("the cluster has no worker left; what was committed stays, start some and run this again")
 
 
 _LOST = "a chunk lost its worker again and again; give workers more memory, or use a smaller --chunk-files"

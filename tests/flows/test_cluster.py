@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +23,7 @@ from distributed import Client, LocalCluster
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
+from flows import crews
 from flows.crews import NoCluster
 from flows.extraction import extract_here
 from flows.score import score
@@ -157,6 +160,40 @@ def test_a_cluster_that_is_not_there_is_named(photos: Path, tmp_path: Path, mode
     nowhere = ScoreSettings(folders=[str(photos)], workspace=str(tmp_path), runner="dask", address="tcp://127.0.0.1:9")
     with config.set({"distributed.comm.timeouts.connect": "1s"}), pytest.raises(NoCluster, match=r"127\.0\.0\.1:9"):
         score_here(nowhere)
+
+
+@pytest.mark.timeout(120)
+def test_a_cluster_whose_only_worker_was_killed_is_given_up(
+    tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its scheduler keeps the step for the next worker, and the run would wait for that without end or word."""
+    monkeypatch.setattr(crews, "_LOOKS_EVERY_S", 0.5)
+    monkeypatch.setattr(crews, "_WITHOUT_WORKERS_S", 2)
+    with (
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
+        lone_worker(cluster) as worker,
+        crews.crew_of(settings(cluster, tmp_path, tmp_path, model_file), as_tasks=False) as crew,
+    ):
+        step = crew.submit(partial(time.sleep, 600), "sleep")
+        worker.kill()
+        with pytest.raises(NoCluster, match="no worker left"):
+            step.result()
+    assert "waiting 2 s" in caplog.text
+
+
+@contextmanager
+def lone_worker(cluster: LocalCluster) -> Iterator[subprocess.Popen]:
+    """A worker that nobody starts anew."""
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
+    command += ["--no-nanny", "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard"]
+    worker = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=REPOSITORY)
+    try:
+        with Client(cluster.scheduler_address, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=120)
+        yield worker
+    finally:
+        worker.kill()
+        worker.wait()
 
 
 @contextmanager
