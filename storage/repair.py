@@ -26,7 +26,8 @@ _CONTENT = ["file_hash", "fingerprint"]
 def heal(root: Path) -> None:
     """What a run does before it writes: a quick look, and the repair of what that finds. Raises DeltaError and
     OSError."""
-    repair(root, find_damage(root, thoroughly=False))
+    if find_damage(root, thoroughly=False):
+        repair(root, find_damage(root, thoroughly=True))  # it may rewrite files, which must be what was written
     for folder in _tables(root, TABLES):
         ledger = read_ledger(folder)
         if ledger is None or DeltaTable(str(folder)).version() != ledger.version:

@@ -66,9 +66,8 @@ def list_files(folder: str, *, leave_out: str | None = None) -> Iterator[Found]:
     source = escape(root)
     passed_over = os.path.realpath(os.fsencode(leave_out)) if leave_out else b""
     unlistable: list[OSError] = []
-    waiting = [
-        root
-    ]  # a stack of our own: os.walk calls itself before Python 3.12, and a thousand folders deep is its end
+    # A stack of our own: before Python 3.12, os.walk calls itself, and ends a thousand folders deep.
+    waiting = [root]
     while waiting:
         folders, others = _listed(waiting.pop(), unlistable)
         waiting += reversed([folder for folder in folders if folder != passed_over])

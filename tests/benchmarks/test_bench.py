@@ -1,5 +1,6 @@
 """`make bench-...` without more words runs on the data beside the repository, or says what to give."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -12,8 +13,10 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def made(*arguments: str) -> subprocess.CompletedProcess:
-    """What make would run, which it only prints."""
-    return subprocess.run(["make", "-n", *arguments], check=False, cwd=ROOT, capture_output=True, text=True)
+    """What make would run, which it only prints; not as a part of the make that may run these tests."""
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "-n", *arguments]
+    return subprocess.run(command, check=False, cwd=ROOT, env=alone, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize(
