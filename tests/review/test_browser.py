@@ -130,6 +130,7 @@ def _try_the_camera(page: Page, address: str) -> None:
     """Chromium's own stands in for one; what it shows is no face."""
     page.goto(f"{address}/try")
     page.get_by_text("Use the camera").click()
+    page.wait_for_function("document.querySelector('video')?.videoWidth > 0")  # before, there is nothing to take
     page.get_by_role("button", name="Take Photo").click()
     expect(page.get_by_text("no face found", exact=True)).to_be_visible()
 
