@@ -250,8 +250,8 @@ def _check_started(folder: UPath) -> None:
 
 
 def _same_run(folder: Path, settings: TrainSettings, about: dict) -> None:
-    """Notes what a run is of; a run is resumed with the same settings, on the same data and from
-    the same weights only: names such as `champion` come to mean others. Raises NothingToLearn."""
+    """Notes what a run is of; a run is resumed with the same settings, on the same data and from the same weights only:
+    names such as `champion` come to mean others. Raises NothingToLearn."""
     started = folder / "settings.json"
     now = settings.model_dump(exclude={"resume", "workspace", "device"}) | {"data_hash": about["data_hash"]}
     if settings.resume:

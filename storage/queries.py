@@ -154,7 +154,7 @@ def files_with(workspace: Workspace, chosen: FileFilter, most: int | None = None
     columns = ("status", "detail", "path", "source", "size", "seen_at", "file_hash")
     passing = files.filter(pl.col("status").is_in(chosen.statuses)).select(columns)
     newest_first = passing.sort("seen_at", "source", "path", descending=[True, False, False])
-    return collect(workspace, newest_first if most is None else newest_first.head(most))
+    return collect(workspace, newest_first.slice(0, most))
 
 
 def failure_reasons(workspace: Workspace, most: int) -> pl.DataFrame:

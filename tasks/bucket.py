@@ -57,8 +57,8 @@ class Bucket:
                         key = each["Key"]
                         if key.endswith("/") or (bucket == passed_over[0] and key.startswith(passed_over[1])):
                             continue
-                        changed_ns = _changed_ns(each)
-                        yield Found(source, escape(key.removeprefix(prefix).encode()), each["Size"], changed_ns)
+                        path = escape(key.removeprefix(prefix).encode())
+                        yield Found(source, path, each["Size"], _changed_ns(each))
         except BadPhoto as bad:
             raise BadFolder(f"{url}: can't be listed: {bad.reason}") from bad
 

@@ -1,11 +1,10 @@
 """Training, validation and test faces without a person in two of them.
 
-A person is known by the subject id; where there is none, near-duplicates (perceptual hash of the crop, within 3 of
-64 bits) are taken as one group, so that the same shot doesn't stand on both sides, and so are the faces of one photo.
-A group's side is drawn from a
-hash of its name, so a subject stays on its side as photos are added, and all models of a workspace are tested on
-people that none of them was trained on. (A group of near-duplicates can move when a photo joins it that gives it
-another name: subject ids are better.)"""
+A person is known by the subject id; where there is none, near-duplicates (perceptual hash of the crop, within 3 of 64
+bits) are taken as one group, so that the same shot doesn't stand on both sides, and so are the faces of one photo. A
+group's side is drawn from a hash of its name, so a subject stays on its side as photos are added, and all models of a
+workspace are tested on people that none of them was trained on. (A group of near-duplicates can move when a photo joins
+it that gives it another name: subject ids are better.)"""
 
 import hashlib
 from collections.abc import Sequence

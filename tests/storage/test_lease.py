@@ -1,40 +1,24 @@
 """One run at a time writes to a workspace in a bucket, and a run that died holds it for minutes only."""
 
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import boto3
 import pytest
 
 from storage import lease
 from storage.workspace import BadWorkspace, open_workspace
+from tests.holding import held_elsewhere
 from tests.patience import wait_for
 from tests.rows import file_row, files
 
 pytestmark = pytest.mark.slow
-REPOSITORY = Path(__file__).parent.parent.parent
-HOLDER = """
-import sys, time
-from storage.workspace import open_workspace
-with open_workspace(sys.argv[1]).only_writer():
-    print("held", flush=True)
-    time.sleep(600)
-"""
 
 
 @pytest.fixture
 def holder(bucket: str) -> Iterator[subprocess.Popen]:
-    """Another process that holds the workspace."""
-    command = [sys.executable, "-c", HOLDER, bucket]
-    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with held_elsewhere(bucket) as process:
+        yield process
 
 
 def test_a_second_run_is_refused_while_one_writes(bucket: str, holder: subprocess.Popen) -> None:

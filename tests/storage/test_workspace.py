@@ -37,6 +37,7 @@ from storage.workspace import (
     rows_of,
     write_whole,
 )
+from tests.holding import held_elsewhere
 from tests.rows import content_hash, face_row, faces, file_row, files, label_row, labels, score_row, scores
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -187,27 +188,10 @@ def test_home_is_understood_in_both_ways_of_opening(tmp_path: Path, monkeypatch:
     assert existing_workspace(str(open_workspace("~/faces").root)).root == existing_workspace("~/faces").root
 
 
-HOLDER = """
-import sys, time
-from storage.workspace import open_workspace
-with open_workspace(sys.argv[1]).only_writer():
-    print("held", flush=True)
-    time.sleep(600)
-"""
-
-
 @pytest.fixture
 def holder(workspace: Workspace) -> Iterator[subprocess.Popen]:
-    """Another process that holds the workspace."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(workspace.root)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    yield process
-    process.kill()
-    process.wait()
-    process.stdout.close()
+    with held_elsewhere(str(workspace.root)) as process:
+        yield process
 
 
 def test_a_second_run_is_refused_while_one_writes(workspace: Workspace, holder: subprocess.Popen) -> None:
