@@ -142,6 +142,7 @@ class Workspace:
         if rows.num_rows == 0 or not self.has(table):
             self.append(table, rows)
             return
+        self.check(table)
         with self._committing(table, f"{rows.num_rows} rows could not be committed"):
             merge_rows(str(self.root / table), table, rows)
 

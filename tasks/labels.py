@@ -124,9 +124,7 @@ def label_folders(workspace: Workspace, sources: list[str], reader: LabelReader)
     known = {row["file_hash"]: _said(row) for row in before.to_pylist()}
     hashes = rows["file_hash"].to_pylist()
     changed = [known.get(file_hash, _NOTHING) != each for file_hash, each in zip(hashes, said, strict=True)]
-    if any(changed):
-        workspace.check("labels")
-        workspace.upsert("labels", rows.filter(pa.array(changed, pa.bool_())))
+    workspace.upsert("labels", rows.filter(pa.array(changed, pa.bool_())))
     met = set(paths["path"])
     strangers = sum(path not in met and _plain(path) not in met for path in reader.known_paths)
     if reason := why_none_is_labelled(workspace, sources, reader):
