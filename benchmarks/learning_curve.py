@@ -24,7 +24,7 @@ from flows.extraction import extract_here
 from flows.train import train_model
 from storage.settings import EvaluateSettings, ExtractSettings, TrainSettings
 from tasks.crop import encode_crop
-from tasks.degrade import downscaled, grey
+from tasks.evaluation.degrade import downscaled, grey
 
 _SIZES = (100, 1000, 6000)
 _JUDGED = {"val": 400, "test": 800}

@@ -22,10 +22,10 @@ from models.figures import FIGURES
 from models.session import OnnxModel
 from storage.choices import FaceMode
 from storage.registry import model_content
-from tasks.bootstrap import Drawn, drawn_figures
-from tasks.compare import compare, in_words
 from tasks.dataset import Truth
-from tasks.judged import judge
+from tasks.evaluation.bootstrap import Drawn, drawn_figures
+from tasks.evaluation.compare import compare, in_words
+from tasks.evaluation.judged import judge
 from tasks.labels import Label, label_reader
 from tasks.predict import Prediction, photo_readers, predict
 from tasks.read import Ask

@@ -9,9 +9,9 @@ from flows.stage import log_to_prefect, publish, stage_flow
 from flows.steps import progress
 from storage.settings import DataReportSettings
 from storage.workspace import Workspace, existing_workspace, new_run_id, now, ours, write_parquet, write_whole
-from tasks.data_page import data_page
-from tasks.data_report import DataReport, data_report, faces_to_train_on
-from tasks.looks import look_at
+from tasks.data_report.looks import look_at
+from tasks.data_report.page import data_page
+from tasks.data_report.report import DataReport, data_report, faces_to_train_on
 
 
 @stage_flow("data")

@@ -15,11 +15,11 @@ from models.session import Device, OnnxModel
 from storage.registry import model_content
 from storage.settings import EvaluateSettings, TrainSettings
 from storage.workspace import Workspace, existing_workspace, ours, write_parquet, write_whole
-from tasks.bootstrap import RESAMPLES
 from tasks.dataset import Dataset, NothingToLearn, gather, plain_crops
-from tasks.evaluate import as_metrics, measure
-from tasks.evaluation_page import evaluation_page
-from tasks.judged import Judged, judge, judge_table, read_answers
+from tasks.evaluation.bootstrap import RESAMPLES
+from tasks.evaluation.evaluate import as_metrics, measure
+from tasks.evaluation.judged import Judged, judge, judge_table, read_answers
+from tasks.evaluation.page import evaluation_page
 
 logger = logging.getLogger(__name__)
 _FACES_A_STEP = 512

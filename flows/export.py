@@ -22,8 +22,8 @@ from storage.settings import ExportSettings, TrainSettings
 from storage.trained_on import TRAINED_ON
 from storage.workspace import BadWorkspace, Workspace, existing_workspace, write_whole
 from tasks.dataset import Dataset, gather, plain_crops
-from tasks.degrade import LEVELS, robustness, sample, smallest_face
 from tasks.drift import LEARNT, answers_for
+from tasks.evaluation.degrade import LEVELS, robustness, sample, smallest_face
 
 if TYPE_CHECKING:
     from models.vgg16 import Network

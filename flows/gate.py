@@ -14,8 +14,8 @@ from storage.registry import find, promote
 from storage.settings import CompareSettings, PromoteSettings
 from storage.trained_on import seen_by
 from storage.workspace import Workspace, existing_workspace
-from tasks.compare import Change, clearly_worse, compare, in_words, overall, why_not_better
 from tasks.dataset import Dataset, NothingToLearn
+from tasks.evaluation.compare import Change, clearly_worse, compare, in_words, overall, why_not_better
 
 logger = logging.getLogger(__name__)
 _FEWEST_FACES = 20  # with fewer, left by those that a model knows, no difference would be told from chance

@@ -17,8 +17,8 @@ from storage.registry import find, promote
 from storage.settings import CardSettings, DataReportSettings, ExportSettings, RetrainSettings, TrainSettings
 from storage.values import FindingKind
 from storage.workspace import existing_workspace
-from tasks.compare import Change, in_words, overall, why_not_better
 from tasks.dataset import NothingToLearn
+from tasks.evaluation.compare import Change, in_words, overall, why_not_better
 
 logger = logging.getLogger(__name__)
 

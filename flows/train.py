@@ -31,7 +31,7 @@ from storage.scratch import scratch_folder
 from storage.settings import TrainSettings
 from storage.trained_on import note_trained_on
 from storage.workspace import Workspace, existing_workspace, new_run_id, write_whole
-from tasks.cautions import doubts_of_training
+from tasks.data_report.cautions import doubts_of_training
 from tasks.dataset import (
     AUGMENTATION,
     Dataset,
@@ -41,7 +41,7 @@ from tasks.dataset import (
     gather,
     plain_crops,
 )
-from tasks.evaluate import report
+from tasks.evaluation.evaluate import report
 
 if TYPE_CHECKING:
     from models.vgg16 import LayerWeights, Network

@@ -4,7 +4,7 @@ from models.figures import FIGURES
 from storage.settings import TrainSettings
 
 _SHOWN_BY_PART = ("faces", "age_mae", "age_bias", "cs5", "interval_coverage", "gender_accuracy")
-_DEGRADED = {  # how tasks/degrade.py's levels read
+_DEGRADED = {  # how tasks/evaluation/degrade.py's levels read
     "none": "as they are",
     "downscaled": "faces of {:g} pixels",
     "blurred": "blurred, sigma {:g} pixels",
@@ -22,9 +22,9 @@ _USE = (
 
 def model_card(settings: TrainSettings, about: dict, metrics: dict) -> str:
     """Markdown. `about` has data, licence, faces by side, data_hash, device and `with`, and may have label_sources by
-    side; `metrics` holds `val` and `test`, each as tasks/evaluate.py reports it, `parity`, the largest differences
-    between ONNX and Keras, and may hold `int8`, what 8 bits changed, `robustness` and `smallest_face`, as
-    tasks/degrade.py has them."""
+    side; `metrics` holds `val` and `test`, each as tasks/evaluation/evaluate.py reports it, `parity`, the largest
+    differences between ONNX and Keras, and may hold `int8`, what 8 bits changed, `robustness` and `smallest_face`, as
+    tasks/evaluation/degrade.py has them."""
     side = "test" if metrics["test"]["overall"] else "val"
     figures, faces = metrics[side], about["faces"]
     parts = [

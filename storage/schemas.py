@@ -105,7 +105,7 @@ MEASURED = pa.schema(  # figures.parquet of an evaluation: a row for each figure
 
 ROBUSTNESS = pa.schema(  # of a model: a row for each degradation of the same labelled faces, by one amount
     [
-        _text("degradation"),  # none, downscaled, blurred, jpeg, rotated, darker or grey; see tasks/degrade.py
+        _text("degradation"),  # none, downscaled, blurred, jpeg, rotated, darker, grey: tasks/evaluation/degrade.py
         pa.field("level", pa.float64(), nullable=False),  # pixels, sigma in pixels, quality, degrees, share left; 0
         pa.field("faces", pa.int64(), nullable=False),
         pa.field("age_mae", pa.float64()),  # years; null: no face has a known age
@@ -131,7 +131,7 @@ FINDINGS = pa.schema(  # findings.parquet of a data report: a row for each face 
         _text("gender", nullable=True),  # female or male, as labelled; null: unknown
         pa.field("expected_age", pa.float32()),  # years; null: nothing is expected
         _text("expected_gender", nullable=True),  # female or male; null: nothing is expected
-        pa.field("score", pa.float64(), nullable=False),  # 0 to 1; higher: more certainly so. See tasks/findings.py
+        pa.field("score", pa.float64(), nullable=False),  # 0 to 1; higher: more certainly so (tasks/data_report)
         _text("detail", nullable=True),  # the reason, for people
     ]
 )

@@ -163,7 +163,7 @@ def with_sides(dataset: Dataset, groups: list[str] | None = None) -> Dataset:
 
 
 def check_learnable(dataset: Dataset, targets: str) -> None:
-    """Raises NothingToLearn for what can't work; tasks/cautions.py has what hardly can."""
+    """Raises NothingToLearn for what can't work; tasks/data_report/cautions.py has what hardly can."""
     train, validation = dataset.side("train"), dataset.side("val")
     why_not = ", ".join(f"{count} {reason}" for reason, count in dataset.left_out.items()) or "there are no photos"
     if dataset.rows.is_empty():

@@ -6,7 +6,7 @@ from scipy.special import expit
 
 from models.contract import Answers
 from tasks.dataset import Truth
-from tasks.judged import Judged
+from tasks.evaluation.judged import Judged
 
 
 def answers_with(errors: np.ndarray, age: np.ndarray, half: float = 5, female: np.ndarray | None = None) -> Answers:

@@ -8,8 +8,8 @@ import pytest
 from models.contract import CROP_SIDE, UTKFACE_MARGIN
 from tasks.crop import cut_square, middle_square, square_around
 from tasks.decode import decode
-from tasks.degrade import Level, blurred, degrade
 from tasks.detect import Box, detector_file, make_detector
+from tasks.evaluation.degrade import Level, blurred, degrade
 from tasks.quality import quality
 from tasks.upright import find_faces
 

@@ -7,10 +7,10 @@ import polars as pl
 from storage.findings import with_places
 from storage.values import FindingKind
 from storage.workspace import Workspace
-from tasks.data_report import DataReport
-from tasks.judged import MOST_VALUES
+from tasks.data_report.report import DataReport
+from tasks.data_report.suspects import FEWEST_PEOPLE, TIMES_TYPICAL
+from tasks.evaluation.judged import MOST_VALUES
 from tasks.page import render
-from tasks.suspects import FEWEST_PEOPLE, TIMES_TYPICAL
 
 _MOST_LINES = 15  # of a kind; the rest is in findings.parquet
 _TITLES = {

@@ -9,9 +9,7 @@ import pytest
 from storage.schemas import FINDINGS
 from storage.values import LabelStatus
 from storage.workspace import Workspace, open_workspace
-from tasks.dataset import Truth
-from tasks.duplicates import perceptual_hashes
-from tasks.findings import (
+from tasks.data_report.findings import (
     contents_labelled_twice,
     contradictions,
     invalid_labels,
@@ -19,7 +17,9 @@ from tasks.findings import (
     parted,
     suspicious_labels,
 )
-from tasks.suspects import Expected
+from tasks.data_report.suspects import Expected
+from tasks.dataset import Truth
+from tasks.duplicates import perceptual_hashes
 from tests.rows import content_hash, crop_of, file_row, files, label_row, labels
 
 

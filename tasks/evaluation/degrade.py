@@ -14,10 +14,10 @@ import polars as pl
 from models.contract import Model
 from storage.frames import frame_of
 from storage.schemas import ROBUSTNESS
-from tasks.bootstrap import drawn_figures
 from tasks.crop import decode_crops, encode_crop
 from tasks.dataset import Truth
-from tasks.judged import judge
+from tasks.evaluation.bootstrap import drawn_figures
+from tasks.evaluation.judged import judge
 from tasks.quality import quality
 
 Degradation = Literal["none", "downscaled", "blurred", "jpeg", "rotated", "darker", "grey"]

@@ -6,7 +6,7 @@ resamples at once. Nearly all are the mean of something that each face has, so t
 import numpy as np
 
 from storage.queries import SURE_FROM
-from tasks.judged import Judged
+from tasks.evaluation.judged import Judged
 
 AGE_BANDS = ((0, 4), (5, 15), (16, 29), (30, 44), (45, 59), (60, 74), (75, 116))
 BAND_NAMES = [f"{low}-{high}" for low, high in AGE_BANDS]

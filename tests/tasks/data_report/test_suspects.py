@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.contract import Answers
+from tasks.data_report.suspects import FEWEST_PEOPLE, Expected, doubted_genders, expected, times_typical
 from tasks.dataset import Truth
-from tasks.suspects import FEWEST_PEOPLE, Expected, doubted_genders, expected, times_typical
 
 FACES = 400
 ALONE = np.arange(FACES)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from tasks.bootstrap import RESAMPLES, Drawn, drawn_figures, draws
 from tasks.dataset import Truth
-from tasks.judged import Judged
-from tasks.measures import Meter
+from tasks.evaluation.bootstrap import RESAMPLES, Drawn, drawn_figures, draws
+from tasks.evaluation.judged import Judged
+from tasks.evaluation.measures import Meter
 from tests.judged import answers_with, judged, known_model
 
 

@@ -7,10 +7,10 @@ import pytest
 from storage.reviews import open_reviews
 from storage.values import FileStatus, LabelStatus
 from storage.workspace import Workspace, open_workspace
-from tasks.data_report import faces_to_train_on
+from tasks.data_report.holdings import Holdings, holdings
+from tasks.data_report.report import faces_to_train_on
 from tasks.dataset import labelled_faces, with_sides
 from tasks.duplicates import perceptual_hashes
-from tasks.holdings import Holdings, holdings
 from tasks.split import groups_by_look
 from tests.rows import face_row, faces, file_row, files, label_row, labels
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from models.figures import FIGURES
-from tasks.bootstrap import RESAMPLES
-from tasks.evaluation_pictures import pictures_of
-from tasks.judged import Judged
-from tasks.measures import FEW
+from tasks.evaluation.bootstrap import RESAMPLES
+from tasks.evaluation.judged import Judged
+from tasks.evaluation.measures import FEW
+from tasks.evaluation.pictures import pictures_of
 from tasks.page import render
 
 _TILES = ("age_mae", "cs5", "interval_coverage", "gender_accuracy", "gender_accuracy_from_16", "gender_ece")

@@ -8,9 +8,9 @@ import pytest
 
 from storage.choices import Targets
 from storage.workspace import Workspace, open_workspace
-from tasks.cautions import cautions
+from tasks.data_report.cautions import cautions
+from tasks.data_report.holdings import holdings
 from tasks.dataset import Dataset
-from tasks.holdings import holdings
 
 PLENTY = 3000
 

@@ -7,8 +7,8 @@ from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from tasks.dataset import Truth
-from tasks.judged import Judged
-from tasks.measures import AGE_BANDS, Meter, area_under_curve, bands_of, calibration_error, chance_error
+from tasks.evaluation.judged import Judged
+from tasks.evaluation.measures import AGE_BANDS, Meter, area_under_curve, bands_of, calibration_error, chance_error
 from tests.judged import answers_with, judged, known_model
 
 MANY = 40_000

@@ -12,9 +12,9 @@ from storage.frames import frame_of
 from storage.schemas import FINDINGS
 from storage.values import FileStatus, FindingKind, LabelStatus
 from storage.workspace import Workspace
+from tasks.data_report.suspects import TIMES_TYPICAL, Expected, doubted_genders, times_typical
 from tasks.dataset import Truth
 from tasks.duplicates import alike, bits_apart
-from tasks.suspects import TIMES_TYPICAL, Expected, doubted_genders, times_typical
 
 
 def near_duplicates_among(faces: pl.DataFrame) -> pl.DataFrame:

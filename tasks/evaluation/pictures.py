@@ -10,8 +10,8 @@ from scipy.stats import binomtest
 from models import evaluation_plots as plots
 from models.figures import FIGURES
 from storage.queries import SURE_FROM
-from tasks.judged import Judged
-from tasks.measures import BAND_NAMES, FEW, bands_of, calibration_bins
+from tasks.evaluation.judged import Judged
+from tasks.evaluation.measures import BAND_NAMES, FEW, bands_of, calibration_bins
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
 from tasks.dataset import Truth
-from tasks.evaluate import measure
-from tasks.evaluation_page import evaluation_page
-from tasks.judged import Judged
+from tasks.evaluation.evaluate import measure
+from tasks.evaluation.judged import Judged
+from tasks.evaluation.page import evaluation_page
 from tests.judged import answers_with, judged, known_model
 
 CHROMIUM = "/usr/bin/chromium"

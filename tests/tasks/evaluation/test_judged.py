@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.evaluate import measure
-from tasks.judged import Judged, judge, judge_table, read_answers
+from tasks.evaluation.evaluate import measure
+from tasks.evaluation.judged import Judged, judge, judge_table, read_answers
 from tasks.table import BadTable
 from tests.judged import known_model
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.figures import FIGURES, Figure
-from tasks.bootstrap import Drawn, drawn_figures
-from tasks.evaluate import parts_of
-from tasks.judged import Judged
+from tasks.evaluation.bootstrap import Drawn, drawn_figures
+from tasks.evaluation.evaluate import parts_of
+from tasks.evaluation.judged import Judged
 
 Verdict = Literal["better", "worse"]
 MAIN = ("age_mae", "gender_accuracy")  # what decides between two models

@@ -7,8 +7,8 @@ import pytest
 from models.figures import FIGURES
 from storage.schemas import MEASURED
 from tasks.dataset import Truth
-from tasks.evaluate import as_metrics, measure, report
-from tasks.judged import Judged
+from tasks.evaluation.evaluate import as_metrics, measure, report
+from tasks.evaluation.judged import Judged
 from tests.judged import answers_with, judged, known_model
 
 

@@ -10,8 +10,8 @@ from models.contract import Answers
 from models.session import OnnxModel
 from storage.workspace import BadWorkspace, Workspace, open_workspace
 from tasks.crop import decode_crops
+from tasks.data_report.looks import answers_of, look_at
 from tasks.duplicates import perceptual_hashes
-from tasks.looks import answers_of, look_at
 from tests.rows import crop_of, face_row, faces
 
 FACES = 700  # more than two batches

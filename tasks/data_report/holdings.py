@@ -11,7 +11,7 @@ from storage.queries import status_counts
 from storage.values import SIDES, LabelStatus
 from storage.workspace import Workspace
 from tasks.dataset import Dataset
-from tasks.measures import BAND_NAMES, bands_of
+from tasks.evaluation.measures import BAND_NAMES, bands_of
 
 _MOST_VALUES = 8  # of a group column that are named
 UNKNOWN_AGE = "unknown"

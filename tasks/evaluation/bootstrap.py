@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.judged import Judged
-from tasks.measures import FEW, Meter
+from tasks.evaluation.judged import Judged
+from tasks.evaluation.measures import FEW, Meter
 
 RESAMPLES = 1000
 _LEVEL = (2.5, 97.5)  # per cent: a 95 % interval

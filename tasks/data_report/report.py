@@ -8,11 +8,8 @@ import polars as pl
 from storage.reviews import reviews_of
 from storage.settings import DataReportSettings
 from storage.workspace import Workspace
-from tasks.cautions import Caution, cautions
-from tasks.data_pictures import ages_expected, ages_labelled
-from tasks.dataset import Dataset, labelled_faces, with_sides
-from tasks.evaluation_pictures import Picture
-from tasks.findings import (
+from tasks.data_report.cautions import Caution, cautions
+from tasks.data_report.findings import (
     contents_labelled_twice,
     contradictions,
     invalid_labels,
@@ -20,10 +17,13 @@ from tasks.findings import (
     parted,
     suspicious_labels,
 )
-from tasks.holdings import Holdings, holdings
-from tasks.looks import answers_of
+from tasks.data_report.holdings import Holdings, holdings
+from tasks.data_report.looks import answers_of
+from tasks.data_report.pictures import ages_expected, ages_labelled
+from tasks.data_report.suspects import expected
+from tasks.dataset import Dataset, labelled_faces, with_sides
+from tasks.evaluation.pictures import Picture
 from tasks.split import groups_by_look
-from tasks.suspects import expected
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def faces_to_train_on(workspace: Workspace, min_face_side: int) -> Dataset:
 
 
 def data_report(workspace: Workspace, faces: Dataset, looks: pl.DataFrame, settings: DataReportSettings) -> DataReport:
-    """`looks` is what tasks/looks.py saw of those faces, in their order. Raises NothingToLearn for a split column that
-    no training accepts."""
+    """`looks` is what looks.py saw of those faces, in their order. Raises NothingToLearn for a split column that no
+    training accepts."""
     subjects, photos = (faces.rows[name].to_list() for name in ("subject_id", "file_hash"))
     names = groups_by_look(subjects, photos, looks["look"].to_numpy())
     dataset = with_sides(faces, names)

@@ -8,9 +8,9 @@ from matplotlib.ticker import MaxNLocator
 
 from models.evaluation_plots import BLUE, LOOK, MUTED, ORANGE, as_svg
 from storage.values import LONGEST_LIFE_YEARS
+from tasks.data_report.suspects import TIMES_TYPICAL, Expected, times_typical
 from tasks.dataset import Truth
-from tasks.evaluation_pictures import Picture
-from tasks.suspects import TIMES_TYPICAL, Expected, times_typical
+from tasks.evaluation.pictures import Picture
 
 _COLOURS = {"female": "#8465d8", "male": "#128a75", "unknown": MUTED}
 _YEARS_A_BAR = 5

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from storage.choices import Targets
+from tasks.data_report.holdings import UNKNOWN_AGE, Holdings
 from tasks.dataset import Dataset, NothingToLearn, check_learnable
-from tasks.holdings import UNKNOWN_AGE, Holdings
 
 _FEW_TO_TRAIN_ON = 200  # with fewer, a model seldom beats the one that ships
 _FEW_TO_CALIBRATE_ON = 100  # the interval of a year of age wants the errors of 80 faces near it

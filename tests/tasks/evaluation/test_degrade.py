@@ -11,7 +11,7 @@ from scipy.stats import norm
 from models.session import OnnxModel
 from storage.schemas import ROBUSTNESS
 from tasks.dataset import Truth
-from tasks.degrade import (
+from tasks.evaluation.degrade import (
     LEVELS,
     Level,
     SmallestFace,

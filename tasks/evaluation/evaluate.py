@@ -10,10 +10,10 @@ from models.contract import Answers
 from models.figures import FIGURES
 from storage.frames import frame_of
 from storage.schemas import MEASURED
-from tasks.bootstrap import Drawn, drawn_figures
 from tasks.dataset import Truth
-from tasks.judged import Judged, judge
-from tasks.measures import BAND_NAMES, FEW, bands_of
+from tasks.evaluation.bootstrap import Drawn, drawn_figures
+from tasks.evaluation.judged import Judged, judge
+from tasks.evaluation.measures import BAND_NAMES, FEW, bands_of
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tasks.bootstrap import drawn_figures
-from tasks.compare import Change, clearly_worse, compare, in_words, overall, why_not_better
 from tasks.dataset import Truth
-from tasks.judged import Judged
+from tasks.evaluation.bootstrap import drawn_figures
+from tasks.evaluation.compare import Change, clearly_worse, compare, in_words, overall, why_not_better
+from tasks.evaluation.judged import Judged
 from tests.judged import answers_with, judged, known_model
 
 
