@@ -28,6 +28,7 @@ from tasks.evaluation.compare import compare, in_words
 from tasks.evaluation.judged import judge
 from tasks.labels import Label, label_reader
 from tasks.predict import Prediction, photo_readers, predict
+from tasks.quality import make_quality
 from tasks.read import Ask
 
 _SHOWN = ("age_mae", "cs5", "gender_accuracy", "gender_accuracy_from_16")
@@ -115,10 +116,11 @@ def side_by_side(truth: Truth, answers: dict[str, Answers]) -> str:
 def faceline_answers(model: OnnxModel, files: list[Path], faces: FaceMode) -> Answers:
     """Of the largest face of each file; NaN where there is none."""
     predictions: list[Prediction] = []
+    quality = make_quality()
     with photo_readers(model, faces) as photos:
         for start in range(0, len(files), _PHOTOS_A_STEP):
             asks = [Ask(bytes(file.resolve())) for file in files[start : start + _PHOTOS_A_STEP]]
-            predictions += predict(asks, photos, model)
+            predictions += predict(asks, photos, model, quality)
     main = [prediction.faces[0] if prediction.faces else None for prediction in predictions]
     names = (*AGE_OUTPUTS, GENDER_OUTPUT)
     rows = [[None if face is None else getattr(face, name) for name in names] for face in main]

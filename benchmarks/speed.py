@@ -41,6 +41,7 @@ from storage.registry import model_content
 from storage.settings import ScoreSettings
 from storage.workspace import existing_workspace
 from tasks.crop import decode_crops
+from tasks.quality import make_quality
 from tasks.score import score_stored_faces, unscored
 
 _HERE = Path(__file__).parent
@@ -153,7 +154,7 @@ def stored(bench: Bench) -> Iterator[str]:
         copy = existing_workspace(str(shutil.copytree(workspace, Path(bench.fresh()) / "copy")))
         extraction = new_extraction(settings, copy, model.about.margin, model.about.crop_side)
         sources = sorted({found.source for found in list_folders(settings.folders, copy)})
-        rescore = partial(score_stored_faces, extraction=extraction, model=model)
+        rescore = partial(score_stored_faces, extraction=extraction, model=model, quality=make_quality())
         start = time.monotonic()
         keys = unscored(copy, sources, extraction.finding.fingerprint(), model.hash)
         with threads() as crew:

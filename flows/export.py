@@ -20,7 +20,7 @@ from storage.registry import register
 from storage.scratch import scratch_folder
 from storage.settings import ExportSettings, TrainSettings
 from storage.trained_on import TRAINED_ON
-from storage.workspace import BadWorkspace, Workspace, existing_workspace, write_whole
+from storage.workspace import BadWorkspace, Workspace, existing_workspace
 from tasks.dataset import Dataset, gather, plain_crops
 from tasks.drift import LEARNT, answers_for
 from tasks.evaluation.degrade import LEVELS, robustness, sample, smallest_face
@@ -84,9 +84,9 @@ def export_run(settings: ExportSettings) -> dict:
     metrics |= {"run": run.name, "parity": parity, **_robustness(model, dataset, to_degrade)}
     metrics[LEARNT] = answers_for(model, plain_crops(dataset, _learnt_from(dataset)))
     facts = {"faces": dataset.faces_by_side()} | about | {"data": settings.data, "licence": settings.licence}
-    version = register(workspace, content, model_card(trained, facts, metrics), metrics)
-    if (run / TRAINED_ON).exists():  # runs of older versions have none
-        write_whole(version.folder / TRAINED_ON, (run / TRAINED_ON).read_bytes())
+    noted = run / TRAINED_ON
+    learnt_from = noted.read_bytes() if noted.exists() else None  # runs of older versions have none
+    version = register(workspace, content, model_card(trained, facts, metrics), metrics, learnt_from)
     return {"version": version.name, "model_hash": version.model_hash, "size_bytes": len(content), "parity": parity}
 
 

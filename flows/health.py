@@ -14,7 +14,7 @@ from prefect.events import emit_event
 
 from flows.deployments import ONE_WRITER, WARNING
 from flows.stage import log_to_prefect, stage_flow
-from storage.compact import compact
+from storage.compact import compact, compact_checked
 from storage.forget import finish_forgetting, forget
 from storage.queries import collect
 from storage.settings import HealthSettings
@@ -94,15 +94,17 @@ def _keep_up(workspace: Workspace, retention_days: int | None) -> dict[str, int]
     left of how many."""
     with workspace.only_writer():
         finish_forgetting(workspace)
-        forgotten = 0
-        if retention_days is not None:
-            old = over_term(workspace, now() - timedelta(days=retention_days))
-            forgotten = len(old.contents) + len(old.unread)
-            if forgotten:
-                forget(workspace, old.contents, old.unread, f"older than {retention_days} days")
-        tables = compact(workspace)
+        forgotten = 0 if retention_days is None else _forget_old(workspace, retention_days)
+        tables = compact_checked(workspace) if forgotten else compact(workspace)  # `forget` has them checked, too
     before, after = (sum(getattr(each, name) for each in tables) for name in ("files_before", "files_after"))
     return {"forgotten": forgotten, "data_files_before": before, "data_files": after}
+
+
+def _forget_old(workspace: Workspace, retention_days: int) -> int:
+    old = over_term(workspace, now() - timedelta(days=retention_days))
+    if count := len(old.contents) + len(old.unread):
+        forget(workspace, old.contents, old.unread, f"older than {retention_days} days")
+    return count
 
 
 def _statuses(workspace: Workspace) -> dict[str, int]:

@@ -14,6 +14,7 @@ from storage.workspace import existing_workspace
 from tasks.bucket import Unreachable
 from tasks.folder import escape
 from tasks.predict import Judged, Prediction, photo_readers, predict
+from tasks.quality import Quality, make_quality
 from tasks.read import Ask, Looked
 from tasks.spread import Spread
 
@@ -24,21 +25,21 @@ def predict_photos(settings: PredictSettings, show: Callable[[str], None]) -> di
     workspace = existing_workspace(settings.workspace) if settings.workspace else None
     content, version = model_content(workspace, settings.model)
     model = OnnxModel(content, version, settings.device)
-    faces = 0
+    quality, faces = make_quality(), 0
     with photo_readers(model, settings.faces, workers=min(len(settings.photos), os.cpu_count() or 1)) as photos:
         for name in settings.photos:
-            prediction = _predicted(os.fsencode(name), photos, model)
+            prediction = _predicted(os.fsencode(name), photos, model, quality)
             faces += len(prediction.faces)
             show(json.dumps(_line(escape(os.fsencode(name)), prediction)))
     return {"photos": len(settings.photos), "faces": faces, "model": version, "provider": model.provider}
 
 
-def _predicted(path: bytes, photos: Spread[Ask, Looked], model: Model) -> Prediction:
+def _predicted(path: bytes, photos: Spread[Ask, Looked], model: Model, quality: Quality) -> Prediction:
     """What can't be had costs its own line: unlike a row, that keeps no photo out of a later run."""
     if os.path.isdir(path):
         return Prediction(FileStatus.NOT_AN_IMAGE, "a folder; `faceline score` takes folders", ())
     try:
-        [prediction] = predict([Ask(path)], photos, model)
+        [prediction] = predict([Ask(path)], photos, model, quality)
     except Unreachable as error:
         return Prediction(FileStatus.UNREADABLE, str(error), ())
     return prediction

@@ -24,6 +24,7 @@ from storage.registry import model_content
 from storage.settings import ScoreSettings
 from storage.workspace import Workspace
 from tasks.outpost import Scoring, rescore_there
+from tasks.quality import make_quality
 from tasks.score import in_batches, score_faces, score_stored_faces, unscored
 
 _FACES_A_STEP = 2048  # 10 to 30 s of VGG16 on two cores, about 12 MB of crops
@@ -49,9 +50,10 @@ def score_folders(settings: ScoreSettings, crew: Crew) -> dict:
         keep_crops = settings.keep_crops
         with job_of(crew, settings, extraction, scoring, keep_crops=keep_crops) as job:
             if job is None:
-                score_new = partial(score_faces, model=model, run_id=extraction.run_id)
+                quality = make_quality()
+                score_new = partial(score_faces, model=model, quality=quality, run_id=extraction.run_id)
                 reader = reader_here(settings, extraction, score_new)
-                rescore = partial(score_stored_faces, extraction=extraction, model=model)
+                rescore = partial(score_stored_faces, extraction=extraction, model=model, quality=quality)
             else:
                 reader, rescore = reader_there(job), partial(rescore_there, job=job)
             counts = read_photos(settings, extraction, listed, crew, reader, keep_crops=keep_crops)

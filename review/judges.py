@@ -12,6 +12,7 @@ from storage.choices import FaceMode
 from storage.registry import SHIPPED, UnknownModel, Version, champion, find, shipped, versions
 from storage.workspace import Workspace
 from tasks.predict import photo_readers
+from tasks.quality import Quality, make_quality
 from tasks.read import Ask, Looked
 from tasks.spread import Spread
 
@@ -43,6 +44,12 @@ def model_named(workspace: Workspace, name: str) -> OnnxModel:
 def readers_for(model: OnnxModel, faces: FaceMode) -> Spread[Ask, Looked]:
     """Raises NoDetector."""
     return _readers(model.hash, faces, model).photos
+
+
+@st.cache_resource(show_spinner=False)
+def quality_judge() -> Quality:
+    """See tasks/quality.py."""
+    return make_quality()
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the model")

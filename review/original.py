@@ -17,10 +17,10 @@ def original(places: Iterable[tuple[str, str]], file_hash: str) -> Photo | None:
     """Reads the photo from the first of its `places` (source, path) that still has these very bytes. They were
     decoded before, in a process that could be lost, so they do no harm here; what lies there now, or outside the
     folder by way of a link, is not shown. Raises Unreachable, of a bucket."""
-    read = PhotoSource()
+    reader = PhotoSource()
     for source, path in places:
         try:
-            content = read(_place_of(source, path), _MOST_BYTES)
+            content = reader.read(_place_of(source, path), _MOST_BYTES)
             if content.file_hash == file_hash:
                 return decode(content.data, max_pixels=_MOST_PIXELS, decode_side=CANVAS_SIDE)
         except BadPhoto:

@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from models.session import OnnxModel
-from review.judges import model_choices, model_named, readers_for
+from review.judges import model_choices, model_named, quality_judge, readers_for
 from review.leaving import forget_when_closed, keep_uploads_in_memory
 from review.pictures import CANVAS_SIDE, Mark, as_address, as_jpeg, judged_mark, with_faces
 from review.visit import Visit
@@ -86,7 +86,7 @@ def _try_all(photos: list[UploadedFile], model: OnnxModel, faces: FaceMode) -> l
     if new:
         with st.spinner("Looking for faces"):
             asks = [Ask(content=content) for content in new.values()]
-            predictions = predict(asks, readers_for(model, faces), model)
+            predictions = predict(asks, readers_for(model, faces), model, quality_judge())
         drawn = [_drawn(content, answer) for content, answer in zip(new.values(), predictions, strict=True)]
         before = before | dict(zip(new, drawn, strict=True))
     st.session_state["tried"] = {key: before[key] for key in keys}

@@ -15,6 +15,7 @@ from upath import UPath
 
 from storage.audit import note_promotion
 from storage.refusal import Refusal
+from storage.trained_on import TRAINED_ON
 from storage.workspace import Workspace, now, ours, write_whole
 
 PRETRAINED = Path(__file__).parent.parent / "models" / "pretrained"
@@ -53,11 +54,16 @@ class Version:
         return (self.folder / "card.md").read_text(encoding="utf-8")
 
 
-def register(workspace: Workspace, model: bytes, card: str, metrics: dict) -> Version:
-    """Adds a version, whole or not at all. It scores nothing by itself until it is promoted."""
+def register(workspace: Workspace, model: bytes, card: str, metrics: dict, trained_on: bytes | None = None) -> Version:
+    """Adds a version, whole or not at all. It scores nothing by itself until it is promoted. `trained_on` is its run's
+    file of that name: see storage/trained_on.py."""
     model_hash = hashlib.sha256(model).hexdigest()
     version = f"{now():%Y%m%d-%H%M%S}-{model_hash[:8]}"
-    write_version(workspace.registry / version, version, model, card, metrics)
+    folder = workspace.registry / version
+    if trained_on is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / TRAINED_ON, trained_on)
+    write_version(folder, version, model, card, metrics)
     return find(workspace, version)
 
 

@@ -12,7 +12,10 @@ import stat
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from typing import NamedTuple
 
 # OpenCV reads its own limit when it's imported, and only then.
@@ -102,24 +105,36 @@ class Content(NamedTuple):
 
 def read_file(path: bytes, max_bytes: int) -> Content:
     """Never blocks on a pipe. Raises BadPhoto."""
+    with _opened(path) as stream:
+        about = os.fstat(stream.fileno())
+        if about.st_size > max_bytes:
+            raise BadPhoto(FileStatus.TOO_LARGE, f"{about.st_size:,} bytes, over the limit of {max_bytes:,}")
+        content = stream.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise BadPhoto(FileStatus.TOO_LARGE, f"grew over the limit of {max_bytes:,} bytes while it was read")
+    return Content(content, hashlib.sha256(content).hexdigest(), about.st_mtime_ns)
+
+
+def hash_file(path: bytes) -> str:
+    """SHA-256, hex, of a file of any size. Never blocks on a pipe. Raises BadPhoto."""
+    with _opened(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _opened(path: bytes) -> Iterator[BufferedReader]:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise BadPhoto(FileStatus.UNREADABLE, f"can't be opened: {error.strerror}") from error
-    about = os.fstat(handle)
-    if not stat.S_ISREG(about.st_mode):
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)  # here, since `fdopen` raises for a folder
         raise BadPhoto(FileStatus.NOT_AN_IMAGE, "not a regular file")
     with os.fdopen(handle, "rb") as stream:
-        if about.st_size > max_bytes:
-            raise BadPhoto(FileStatus.TOO_LARGE, f"{about.st_size:,} bytes, over the limit of {max_bytes:,}")
         try:
-            content = stream.read(max_bytes + 1)
+            yield stream
         except OSError as error:
             raise BadPhoto(FileStatus.UNREADABLE, f"can't be read: {error.strerror}") from error
-    if len(content) > max_bytes:
-        raise BadPhoto(FileStatus.TOO_LARGE, f"grew over the limit of {max_bytes:,} bytes while it was read")
-    return Content(content, hashlib.sha256(content).hexdigest(), about.st_mtime_ns)
 
 
 def decode(content: bytes, *, max_pixels: int, decode_side: int) -> Photo:

@@ -22,7 +22,7 @@ from storage.queries import FACE_KEY, collect, scored_models
 from storage.registry import metrics_of
 from storage.values import LabelStatus
 from storage.workspace import Workspace
-from tasks.quality import quality
+from tasks.quality import make_quality
 
 Verdict = Literal["steady", "moved", "moved far", "too few faces"]
 FIGURES = ("age", "female", "quality")
@@ -101,7 +101,7 @@ def answers_for(model: Model, crops: np.ndarray) -> dict[str, dict]:
     as `models/contract.py` has them."""
     answers = model(crops)
     figures: Mapping[str, np.ndarray | None] = {
-        "age": answers.age, "female": answers.female, "quality": quality(crops),
+        "age": answers.age, "female": answers.female, "quality": make_quality()(crops),
     }  # fmt: skip
     return {figure: asdict(histogram(values)) for figure, values in figures.items() if values is not None}
 

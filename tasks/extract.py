@@ -1,20 +1,15 @@
 """Photos to rows: what a chunk of files becomes in the tables."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
 from storage.choices import Finding
-from storage.ledger import sha256_of
 from storage.tombstones import Tombstones
 from storage.workspace import Workspace, now, rows_of
-from tasks.bucket import Bucket, is_in_bucket
 from tasks.contents import Contents
 from tasks.crop import crop_hash
-from tasks.decode import BadPhoto
 from tasks.folder import Found
 from tasks.read import Ask, Looked, look
 from tasks.spread import Spread
@@ -25,8 +20,9 @@ def look_at(chunk: Sequence[Found], photos: Spread[Ask, Looked], contents: Conte
     is None only for contents in the tables."""
     looked = {found: Looked(None, found.refusal, found.reason) for found in chunk if found.refusal is not None}
     openable = [found for found in chunk if found.refusal is None]
-    looked |= _ask(openable, photos, again=False)
-    looked = {found: seen for found, seen in looked.items() if not _is_forgotten(found, seen, contents.tombstones)}
+    looked |= _ask(openable, photos)
+    if contents.tombstones.marks:
+        looked = _unforgotten(looked, photos, contents.tombstones)
     hashes = [seen.file_hash for seen in looked.values() if seen.faces is None and seen.file_hash]
     known = contents.recall(hashes)
     looked |= {
@@ -39,20 +35,21 @@ def look_at(chunk: Sequence[Found], photos: Spread[Ask, Looked], contents: Conte
     return [(found, looked[found]) for found in chunk if found in looked]
 
 
-def _is_forgotten(found: Found, seen: Looked, tombstones: Tombstones) -> bool:
-    """A file that no worker came to read, such as one of too many bytes, is hashed here: its row would name it."""
-    file_hash = seen.file_hash
-    if file_hash is None and tombstones.marks and found.refusal is None:
-        path = found.full_path()
-        try:
-            file_hash = Bucket().sha256_of(path) if is_in_bucket(path) else sha256_of(Path(os.fsdecode(path)))
-        except (OSError, BadPhoto):
-            return False
-    return file_hash is not None and tombstones.cover(file_hash)
+def _unforgotten(
+    looked: dict[Found, Looked], photos: Spread[Ask, Looked], tombstones: Tombstones
+) -> dict[Found, Looked]:
+    """A file that no worker came to read, such as one of too many bytes, is hashed now: its row would name it. By a
+    worker, as the disk may stall; where that takes longer than a photo may, nobody can tell, and the row stays."""
+    unread = [found for found, seen in looked.items() if seen.file_hash is None and found.refusal is None]
+    hashes = {found: seen.file_hash for found, seen in (looked | _ask(unread, photos, only_hash=True)).items()}
+    return {found: seen for found, seen in looked.items() if not tombstones.cover(hashes[found] or "")}
 
 
-def _ask(files: Sequence[Found], photos: Spread[Ask, Looked], *, again: bool) -> dict[Found, Looked]:
-    return dict(zip(files, look([Ask(found.full_path(), again) for found in files], photos), strict=True))
+def _ask(
+    files: Sequence[Found], photos: Spread[Ask, Looked], *, again: bool = False, only_hash: bool = False
+) -> dict[Found, Looked]:
+    asks = [Ask(found.full_path(), again, only_hash=only_hash) for found in files]
+    return dict(zip(files, look(asks, photos), strict=True))
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from tasks.contents import Contents
 from tasks.detect import detector_file
 from tasks.extract import Extraction
 from tasks.folder import Found
+from tasks.quality import make_quality
 from tasks.read import finding_of, photo_workers
 from tasks.score import score_faces, score_stored_faces
 
@@ -118,6 +119,7 @@ class Outpost:
         supplies = _supplies(self._workspace, job.run_id)
         _check_finding(job)
         self._model = _load(supplies, job)
+        self._quality = make_quality()
         self._ends = ExitStack()
         known = self._ends.enter_context(scratch_folder()) / _KNOWN
         known.write_bytes((supplies / _KNOWN).read_bytes())
@@ -127,7 +129,9 @@ class Outpost:
         self._photos = photo_workers(settings, job.finding, known, contents.tombstones)
 
     def read(self, files: Sequence[Found]) -> ReadChunk:
-        score_new = partial(score_faces, model=self._model, run_id=self._job.run_id) if self._model else None
+        score_new = None
+        if self._model:
+            score_new = partial(score_faces, model=self._model, quality=self._quality, run_id=self._job.run_id)
         chunk = read_chunk(files, self._photos, self._extraction, score_new)
         laid_down = None
         if self._job.keep_crops and chunk.faces.num_rows:
@@ -136,7 +140,7 @@ class Outpost:
 
     def rescore(self, keys: pl.DataFrame) -> pa.Table:
         assert self._model is not None
-        return score_stored_faces(keys, self._extraction, self._model)
+        return score_stored_faces(keys, self._extraction, self._model, self._quality)
 
     def close(self) -> None:
         self._photos.__exit__(None, None, None)

@@ -12,7 +12,7 @@ from storage.settings import PhotoSettings
 from storage.values import FileStatus
 from tasks.crop import decode_crops
 from tasks.detect import Box, detector_file
-from tasks.quality import quality
+from tasks.quality import Quality
 from tasks.read import Ask, Looked, finding_of, look, photo_workers
 from tasks.spread import Spread
 
@@ -50,7 +50,7 @@ def photo_readers(model: Model, faces: FaceMode, *, workers: int | None = None) 
         yield photos
 
 
-def predict(asks: Sequence[Ask], photos: Spread[Ask, Looked], model: Model) -> list[Prediction]:
+def predict(asks: Sequence[Ask], photos: Spread[Ask, Looked], model: Model, quality: Quality) -> list[Prediction]:
     """One prediction a photo, in order; all their faces go through the model together. Raises BadModel."""
     looked = look(asks, photos)
     faces = [face for seen in looked for face in seen.faces or ()]

@@ -18,7 +18,7 @@ from storage.tombstones import Tombstones
 from storage.values import SMALLEST_JUDGED_SIDE, FileStatus
 from tasks.bucket import Bucket, is_in_bucket
 from tasks.crop import cut_square, encode_crop, middle_square, sharpness, square_around
-from tasks.decode import BadPhoto, Content, Photo, decode, read_file
+from tasks.decode import BadPhoto, Content, Photo, decode, hash_file, read_file
 from tasks.detect import Box, Detect, detector_file, file_hash, make_detector
 from tasks.spread import Lost, Spread
 from tasks.upright import TURNS, Sighting, find_faces, turned
@@ -57,11 +57,12 @@ class Looked:
 @dataclass(frozen=True)
 class Ask:
     """One photo to look at: a file's path, or its content where it has no file (an upload). `again` looks even where
-    the content's hash seems to be known."""
+    the content's hash seems to be known; `only_hash` wants nothing but that hash, of a file of any size."""
 
     path: bytes = b""
     again: bool = False
     content: bytes | None = None
+    only_hash: bool = False
 
 
 def look(asks: Sequence[Ask], photos: "Spread[Ask, Looked]") -> list[Looked]:
@@ -118,7 +119,7 @@ class PhotoReader:
         self._finding = finding
         self._known = np.load(known, mmap_mode="r") if known else np.empty(0, np.uint64)
         self._tombstones = tombstones
-        self._read = PhotoSource()
+        self._source = PhotoSource()
         self._detect: Detect | None = None
         if finding.faces == "detect":
             self._detect = make_detector(finding.detector, detector, finding.min_detector_score)
@@ -127,7 +128,9 @@ class PhotoReader:
         if ask.content is not None:
             return self._look(ask.content, hashlib.sha256(ask.content).hexdigest(), again=ask.again)
         try:
-            read = self._read(ask.path, self._finding.max_bytes)
+            if ask.only_hash:
+                return Looked(self._source.sha256_of(ask.path), FileStatus.OK, None, None)
+            read = self._source.read(ask.path, self._finding.max_bytes)
         except BadPhoto as bad:
             return Looked(None, bad.status, bad.reason)
         looked = self._look(read.data, read.file_hash, again=ask.again)
@@ -170,14 +173,19 @@ def _terminal_spared() -> Iterator[None]:
 class PhotoSource:
     """Reads a photo from disk, or over a connection that is made with the first photo of a bucket."""
 
-    _bucket: Bucket | None = None
+    _connection: Bucket | None = None
 
-    def __call__(self, path: bytes, max_bytes: int) -> Content:
+    def read(self, path: bytes, max_bytes: int) -> Content:
         """As `read_file`, and raises Unreachable too."""
-        if not is_in_bucket(path):
-            return read_file(path, max_bytes)
-        self._bucket = self._bucket or Bucket()
-        return self._bucket.read(path, max_bytes)
+        return self._bucket().read(path, max_bytes) if is_in_bucket(path) else read_file(path, max_bytes)
+
+    def sha256_of(self, path: bytes) -> str:
+        """As `hash_file`, and raises Unreachable too."""
+        return self._bucket().sha256_of(path) if is_in_bucket(path) else hash_file(path)
+
+    def _bucket(self) -> Bucket:
+        self._connection = self._connection or Bucket()
+        return self._connection
 
 
 def sight(photo: Photo, finding: Finding, detect: Detect | None) -> Sighting:

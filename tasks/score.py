@@ -11,19 +11,20 @@ from storage.schemas import FACES, SCORES
 from storage.workspace import BadWorkspace, Workspace, now, rows_of
 from tasks.crop import crop_hash, decode_crops
 from tasks.extract import Extraction
-from tasks.quality import quality
+from tasks.quality import Quality
 
 _AT_ONCE = 1024  # crops that are pixels at a time: 50 MB
 
 
-def score_faces(faces: pa.Table, model: Model, run_id: str) -> pa.Table:
+def score_faces(faces: pa.Table, model: Model, quality: Quality, run_id: str) -> pa.Table:
     """`faces` are rows of that table, with crops. Raises BadModel on a wrong answer: rows are matched by position,
     so a missing one would give a face its neighbour's age."""
-    parts = [_score(faces.slice(start, _AT_ONCE), model, run_id) for start in range(0, faces.num_rows, _AT_ONCE)]
+    starts = range(0, faces.num_rows, _AT_ONCE)
+    parts = [_score(faces.slice(start, _AT_ONCE), model, quality, run_id) for start in starts]
     return pa.concat_tables([rows_of("scores", []), *parts])
 
 
-def _score(faces: pa.Table, model: Model, run_id: str) -> pa.Table:
+def _score(faces: pa.Table, model: Model, quality: Quality, run_id: str) -> pa.Table:
     crops = decode_crops(faces["crop"].to_pylist())
     answers, usable = model(crops), quality(crops)
     if len(answers.age) != faces.num_rows:
@@ -84,10 +85,10 @@ def _rows_of(keys: pl.DataFrame, faces: pl.LazyFrame, fingerprint: str) -> pl.Da
     return found.join(keys.lazy(), on=["file_hash", "face_index"], how="semi").collect()
 
 
-def score_stored_faces(keys: pl.DataFrame, extraction: Extraction, model: Model) -> pa.Table:
+def score_stored_faces(keys: pl.DataFrame, extraction: Extraction, model: Model, quality: Quality) -> pa.Table:
     """Rows of `scores` for those faces, from their stored crops. Raises BadWorkspace and BadModel."""
     faces = faces_with_crops(extraction.workspace, keys, extraction.finding.fingerprint())
-    return score_faces(faces, model, extraction.run_id)
+    return score_faces(faces, model, quality, extraction.run_id)
 
 
 def in_batches(keys: pl.DataFrame, size: int) -> Iterator[pl.DataFrame]:

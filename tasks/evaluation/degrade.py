@@ -18,7 +18,7 @@ from tasks.crop import decode_crops, encode_crop
 from tasks.dataset import Truth
 from tasks.evaluation.bootstrap import drawn_figures
 from tasks.evaluation.judged import judge
-from tasks.quality import quality
+from tasks.quality import Quality, make_quality
 
 Degradation = Literal["none", "downscaled", "blurred", "jpeg", "rotated", "darker", "grey"]
 FACES = 400
@@ -123,10 +123,12 @@ def robustness(
 ) -> pl.DataFrame:
     """A row of ROBUSTNESS for each level, in order. `crops` are those of `truth`; `advance` is told after each level
     how many faces were judged. Raises BadModel."""
-    rows = []
+    rows, quality = [], make_quality()
     for level in levels:
         degraded = degrade(crops, level)
-        rows.append(_measured(model, degraded, truth) | {"degradation": level.degradation, "level": level.level})
+        rows.append(
+            _measured(model, quality, degraded, truth) | {"degradation": level.degradation, "level": level.level}
+        )
         if advance is not None:
             advance(len(crops))
     return frame_of(ROBUSTNESS, rows)
@@ -146,7 +148,7 @@ def smallest_face(table: pl.DataFrame) -> SmallestFace | None:
     return smallest
 
 
-def _measured(model: Model, crops: np.ndarray, truth: Truth) -> dict:
+def _measured(model: Model, quality: Quality, crops: np.ndarray, truth: Truth) -> dict:
     [drawn] = drawn_figures(judge(truth, model(crops), [{}] * len(crops)), [np.ones(len(crops), bool)])
     row: dict = {"faces": len(crops)}
     for name in _MEASURED:

@@ -14,13 +14,16 @@ from pathlib import Path
 import onnx
 import pytest
 
-from models.session import nvidia_device_present
-from storage.registry import UnknownModel, champion, promote, register, versions
+from models.contract import BadModel
+from models.session import OnnxModel, nvidia_device_present
+from storage.registry import UnknownModel, Version, champion, promote, register, versions
+from storage.trained_on import TRAINED_ON
 from storage.workspace import existing_workspace, open_workspace
 from tests.faults.compare import compare, rows_in
 from tests.faults.given import Given
 from tests.faults.runs import REPOSITORY, WITHOUT, Run, finish, left_over, scoring, start
 from tests.faults.scorecard import Line, rounds
+from tests.labelled import grey_faces
 from tests.models.test_session import external_weights, replaced, with_input
 from tests.tiny_model import tiny_model
 
@@ -139,6 +142,7 @@ def test_no_score_of_the_cpu_says_cuda(line: Line, given: Given, tmp_path: Path)
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(3600)
 @pytest.mark.check("R23", "SIGKILL in training, after its first epoch has begun (seed 23)")
 def test_a_killed_training_goes_on(line: Line, shared: Path, tmp_path: Path) -> None:
     faces, work = tmp_path / "faces", tmp_path / "work"
@@ -152,7 +156,7 @@ def test_a_killed_training_goes_on(line: Line, shared: Path, tmp_path: Path) -> 
     whole = finish(tmp_path / "log-whole", *train)
     assert whole.status == 0, whole.err
     takes_s, chance = time.monotonic() - began, random.Random(23)
-    for index in range(rounds(few=1, full=2)):
+    for index in range(rounds(few=1, full=10)):
         before = set((work / "runs").iterdir())
         run = start(tmp_path / f"log-{index}", *train)
         started = _started(run, work, before)
@@ -225,6 +229,49 @@ def test_a_killed_promotion_leaves_whole_versions(line: Line, tmp_path: Path) ->
             line.misses.append(str(error))
         shutil.rmtree(work)
     assert line.holds(), line.verdict()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+@pytest.mark.check("R24", "SIGKILL in `faceline export`, at random and while it registers (seed 25)")
+def test_a_killed_export_leaves_no_half_version(line: Line, tmp_path: Path) -> None:
+    work, chance = tmp_path / "work", random.Random(25)
+    workspace = grey_faces(str(work), 24, sides=("train", "train", "val", "test"))
+    trained = finish(tmp_path / "log-train", "train", "--epochs", 1, "--copies", 1, "--workspace", work)
+    assert trained.status == 0, trained.err
+    export = ["export", "latest", "--robustness-faces", 2, "--workspace", work]
+    takes_s, seen = finish(tmp_path / "log-first", *export).seconds, set()
+    for index in range(rounds(few=2, full=20)):
+        before = set(workspace.registry.iterdir())
+        run = start(tmp_path / f"log-{index}", *export)
+        if index % 2:
+            while run.process.poll() is None and set(workspace.registry.iterdir()) == before:
+                time.sleep(0.002)
+            time.sleep(chance.uniform(0, 0.3))
+        else:
+            time.sleep(chance.uniform(0, takes_s))
+        run.kill_all()
+        run.process.wait()
+        line.tried += 1
+        line.want(left_over(run) == 0, "a process is left")
+        for version in versions(workspace):
+            if version.name not in seen:
+                seen.add(version.name)
+                line.want(is_whole(version), "a half version")
+    ended = finish(tmp_path / "log-last", *export)
+    promoted = finish(tmp_path / "log-promote", "models", "promote", ended.counts["version"], "--workspace", work)
+    line.want(ended.status == promoted.status == 0, "a model can't be exported and promoted after the kills")
+    line.notes.append(f"{len(seen) - 1} of them were whole by then")
+    assert line.holds(), line.verdict()
+
+
+def is_whole(version: Version) -> bool:
+    """Its file is the registered one and loads, and all that belongs to it is there."""
+    try:
+        OnnxModel(version.model_bytes(), version.name, "cpu")
+        return bool(version.card() and version.metrics()) and (version.folder / TRAINED_ON).exists()
+    except (UnknownModel, BadModel, OSError):
+        return False
 
 
 @pytest.mark.slow

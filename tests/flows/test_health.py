@@ -4,8 +4,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from flows.health import examine_workspace
+from storage.ledger import sha256_of
 from storage.settings import HealthSettings
 from storage.values import FileStatus
 from storage.workspace import BadWorkspace, Workspace, now, open_workspace
@@ -30,6 +32,10 @@ def store(workspace: Workspace, name: str, ago: timedelta = timedelta(), age: fl
     workspace.append("faces", faces(*(face_row(each, crop=CROP, extracted_at=at) for each in names)))
     workspace.append("scores", scores(*(score_row(each, age=age + i % 7) for i, each in enumerate(names))))
     workspace.append("files", files(*(file_row(each, seen_at=at) for each in names)))
+
+
+def files_of(workspace: Workspace, table: str) -> list[str]:
+    return DeltaTable(str(workspace.root / table)).file_uris()
 
 
 def hashes(workspace: Workspace, table: str) -> int:
@@ -100,6 +106,25 @@ def test_what_is_over_its_term_is_deleted_for_good(workspace: Workspace) -> None
     assert examine(workspace, retention_days=30)["forgotten"] == 1
     assert [hashes(workspace, table) for table in ("files", "faces", "scores")] == [1, 1, 1]
     assert examine(workspace, retention_days=30)["forgotten"] == 0
+
+
+@pytest.mark.parametrize("ago", [LONG_AGO, timedelta()])
+def test_each_data_file_is_compared_with_its_checksum_once(
+    workspace: Workspace, ago: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+
+    def noted(file: Path) -> str:
+        hashed.append(file)
+        return sha256_of(file)
+
+    monkeypatch.setattr("storage.verify.sha256_of", noted)
+    store(workspace, "one", ago)
+    store(workspace, "other")
+    before = {Path(file) for table in ("files", "faces", "scores") for file in files_of(workspace, table)}
+    assert examine(workspace, retention_days=30)["data_files_before"] > 0
+    assert len(before) == 6
+    assert sorted(hashed) == sorted(before)
 
 
 def test_a_workspace_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from flows.extraction import extract_folders, list_folders
 from flows.scoring import score_folders
 from flows.steps import threads
+from models import centerface
 from models.contract import BadModel
 from storage.registry import shipped
 from storage.settings import ExtractSettings, ScoreSettings
@@ -175,6 +176,21 @@ def test_chunks_do_not_change_the_rows(photos: Path, tmp_path: Path, model_file:
 
 
 @pytest.mark.slow
+def test_quality_is_told_by_one_detector_for_all_chunks(
+    photos: Path, tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, loaded = centerface.load, []
+
+    def noted(content: bytes, *, threads: int) -> centerface.Network:
+        loaded.append(threads)
+        return load(content, threads=threads)
+
+    monkeypatch.setattr(centerface, "load", noted)
+    score(photos, tmp_path / "work", model_file, chunk_files=1)
+    assert all(told > 0.6 for told in table(tmp_path / "work", "scores")["quality"])
+    assert len(loaded) == 2  # that of quality, and the one by which the file is tried before workers start
+
+
 def test_crops_can_be_left_out(photos: Path, tmp_path: Path, model_file: Path) -> None:
     score(photos, tmp_path / "work", model_file, keep_crops=False)
     assert table(tmp_path / "work", "faces")["crop"].null_count() == 2

@@ -8,9 +8,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from upath import UPath
 
 from storage import registry
 from storage.registry import SHIPPED, UnknownModel, Version, champion, find, model_content, promote, register, versions
+from storage.trained_on import TRAINED_ON
 from storage.workspace import BadWorkspace, Workspace, open_workspace
 
 
@@ -165,6 +167,20 @@ def test_an_unknown_name_lists_what_there_is(workspace: Workspace, first: Versio
 def test_a_name_that_is_a_path_is_unknown(workspace: Workspace, first: Version, name: str) -> None:
     with pytest.raises(UnknownModel):
         find(workspace, name)
+
+
+def test_a_version_counts_once_all_of_it_is_there(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_whole, written = registry.write_whole, []
+
+    def noted(file: UPath, content: bytes) -> None:
+        written.append(file.name)
+        write_whole(file, content)
+
+    monkeypatch.setattr(registry, "write_whole", noted)
+    version = register(workspace, b"a model", "card", {}, b"a list")
+    assert (version.folder / TRAINED_ON).read_bytes() == b"a list"
+    assert written[-1] == "version.json"
+    assert {file.name for file in version.folder.iterdir()} == set(written)
 
 
 def test_two_versions_of_one_second_are_two(workspace: Workspace) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from models.session import OnnxModel
 from storage.choices import Finding
-from storage.forgotten import read_tombstones
+from storage.forgotten import read_tombstones, write_tombstones
 from storage.registry import model_content
 from storage.settings import ExtractSettings
 from storage.values import SMALLEST_JUDGED_SIDE, FileStatus
@@ -239,6 +239,28 @@ def test_haar_is_not_asked_about_turned_photos() -> None:
     assert finding_of(settings_of(detector="haar"), DETECTOR, 0.03, 128).turns == ()
 
 
+@pytest.mark.timeout(120)  # who waits for a pipe waits for ever
+def test_a_photo_that_became_a_pipe_is_not_waited_for(tmp_path: Path, forgetful: Extraction, hopper: Path) -> None:
+    photo = tmp_path / "photos/a.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(hopper.read_bytes())
+    listed = list(list_files(str(photo.parent)))
+    photo.unlink()
+    os.mkfifo(photo)
+    assert statuses_within(20, listed, forgetful) == [FileStatus.NOT_AN_IMAGE]
+
+
+@pytest.mark.timeout(120)
+def test_a_file_that_takes_hours_to_hash_takes_no_longer_than_a_photo_may(
+    tmp_path: Path, forgetful: Extraction, hopper: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    with (tmp_path / "photos/huge.jpg").open("wb") as stream:
+        stream.truncate(8 * 2**40)  # sparse: nothing on disk
+    (tmp_path / "photos/small.jpg").write_bytes(hopper.read_bytes())
+    assert statuses_within(3, list(list_files(str(tmp_path / "photos"))), forgetful) == [FileStatus.TOO_LARGE]
+
+
 @pytest.mark.slow
 def test_the_turn_is_in_the_table(tmp_path: Path, extraction: Extraction, hopper: Path) -> None:
     (tmp_path / "photos").mkdir()
@@ -358,6 +380,20 @@ def looked_at(
     np.save(tmp_path / "known.npy", extraction.contents.prefixes)
     with photo_workers(settings_of(), finding, tmp_path / "known.npy") as photos:
         return look_at(list(list_files(str(folder))), photos, extraction.contents)
+
+
+@pytest.fixture
+def forgetful(workspace: Workspace, hopper: Path) -> Extraction:
+    """The extraction of a workspace in which a photo was forgotten."""
+    forgotten = hashlib.sha256(hopper.read_bytes()).hexdigest()
+    write_tombstones(workspace, read_tombstones(workspace).with_contents([forgotten]))
+    return Extraction(workspace, FINDING, Contents(workspace, FINDING.fingerprints()), "run")
+
+
+def statuses_within(timeout_s: float, listed: list[Found], extraction: Extraction) -> list[FileStatus]:
+    settings = ExtractSettings(folders=["."], workers=1, photo_timeout_s=timeout_s)
+    with photo_workers(settings, FINDING, None, extraction.contents.tombstones) as photos:
+        return [looked.status for _, looked in look_at(listed, photos, extraction.contents)]
 
 
 @pytest.fixture(autouse=True, scope="module")

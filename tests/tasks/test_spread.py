@@ -74,10 +74,12 @@ def test_an_item_that_kills_its_worker_costs_only_itself(pool: Pool, death: str)
     assert answers(pool, deeds) == [*QUICK[:7], FileStatus.CRASHED_DECODER, *QUICK[7:20]]
 
 
-def test_an_item_is_tried_once_more_when_its_worker_was_killed_from_outside(pool: Pool) -> None:
-    (_, crashed), (_, killed) = pool.each([("abort", 0), ("sigkill", 0)])
-    assert crashed == Lost(FileStatus.CRASHED_DECODER, "reading it ended its process 2 times (exit code -6)")
-    assert killed == Lost(FileStatus.CRASHED_DECODER, "reading it ended its process 3 times (exit code -9)")
+@pytest.mark.parametrize(("death", "status"), [("abort", -6), ("segfault", -11), ("sigkill", -9)])
+def test_an_item_is_tried_twice_more_as_its_worker_may_have_been_killed_from_outside(
+    pool: Pool, death: str, status: int
+) -> None:
+    ((_, lost),) = pool.each([(death, 0)])
+    assert lost == Lost(FileStatus.CRASHED_DECODER, f"reading it ended its process 3 times (exit code {status})")
 
 
 def test_an_item_that_hangs_costs_only_itself(pool: Pool) -> None:
