@@ -74,6 +74,7 @@ def _inputs(choices: dict[str, str]) -> tuple[list[UploadedFile], str, FaceMode]
         max_upload_size=LARGEST_MB,
         key="photos",
     )
+    st.caption(f"A file in red was not taken: it is over {LARGEST_MB} MB, or no photo.")
     taken = st.camera_input("Take a photo", width=480, key="taken") if camera else None
     return [*photos, *([taken] if taken else [])], name, _FACES[mode]
 
@@ -109,7 +110,7 @@ def _mark(face: Judged) -> Mark:
 def _show(name: str, tried: Tried) -> None:
     prediction = tried.prediction
     if tried.picture is None:
-        reason = plain(prediction.detail or "no reason is known")
+        reason = plain((prediction.detail or "no reason is known").rstrip("."))
         st.error(f"**{plain(name)}** can't be judged ({status_words(prediction.status)}): {reason}.")
         return
     with st.container(border=True):
