@@ -1,5 +1,8 @@
 """The gallery: scored faces with what the model says of them, filtered, sorted, and reviewed one by one."""
 
+from collections.abc import Callable
+from functools import partial
+
 import polars as pl
 import streamlit as st
 
@@ -12,9 +15,8 @@ from review.opened import Tables
 from review.visit import Visit
 from storage import queries
 from storage.queries import FACE_KEY, FaceFilter, Order
-from storage.workspace import Workspace
 
-_ORDERS: tuple[Order, ...] = ("least certain", "lowest quality", "youngest", "oldest", "newest")
+_ORDERS: tuple[Order, ...] = ("least certain", "most worth a look", "lowest quality", "youngest", "oldest", "newest")
 _SIZES = (24, 48, 96)
 _CARD_WIDTH = 150  # pixels; two cards side by side on a phone
 _NARROW = 110  # pixels
@@ -42,10 +44,11 @@ def page(visit: Visit) -> None:
     order, size = _toolbar(count)
     grid = st.container()
     number = st.pagination(-(-count // size), key="page", bind="query-params")
-    faces = queries.faces_page(workspace, chosen, said, order, slice((number - 1) * size, number * size))
+    worths = visit.tables.pool(chosen.model_hash).faces if order == "most worth a look" else None
+    in_order = partial(queries.faces_page, workspace, chosen, said, order, worths=worths)
     with grid:
-        _cards(visit, faces)
-    _export(workspace, chosen, said, order, count)
+        _cards(visit, in_order(slice((number - 1) * size, number * size)))
+    _export(in_order, count)
 
 
 def _ages(tables: Tables, chosen: FaceFilter, said: pl.DataFrame) -> pl.DataFrame:
@@ -79,11 +82,11 @@ def _cards(visit: Visit, faces: pl.DataFrame) -> None:
                 face_card(face, visit)
 
 
-def _export(workspace: Workspace, chosen: FaceFilter, said: pl.DataFrame, order: Order, count: int) -> None:
+def _export(in_order: Callable[[slice], pl.DataFrame], count: int) -> None:
     with st.popover("Download these faces", icon=":material/download:"):
         rows = min(count, _MOST_EXPORTED)
         st.markdown(f"{rows:,} faces: path, estimates and reviews, without pictures.")
         if count > rows:
             st.markdown(f"That is the first {rows:,}; all of them are in the workspace's table `scores`.")
         st.caption("Estimates have errors that differ by age and group: hand the model's card on with them.")
-        download_buttons(lambda: queries.faces_page(workspace, chosen, said, order, slice(0, rows)), "faces")
+        download_buttons(lambda: in_order(slice(0, rows)), "faces")

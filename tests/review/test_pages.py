@@ -288,6 +288,14 @@ def test_the_address_filters_the_gallery(scored: Workspace) -> None:
     assert "1 face" in _texts(_page("gallery", scored, path="collins").header)
 
 
+def test_the_gallery_shows_what_is_most_worth_a_look_first(scored: Workspace, hopper: Path, collins: Path) -> None:
+    for place, photo in enumerate((hopper, collins)):
+        label = finding("", FindingKind.SUSPICIOUS_AGE, file_hash=_hash(photo))
+        write_findings(scored, label, report=f"data-2026010{place + 1}-120000-aaaa")  # the newest one counts
+        shown = _page("gallery", scored, sort="most worth a look").main
+        assert next(each.query_string for each in shown if each.type == "page_link") == f"photo={_hash(photo)}"
+
+
 def test_a_filter_that_nothing_passes_says_so(scored: Workspace) -> None:
     app = _page("gallery", scored, path="nobody")
     assert "No face passes these filters" in _texts(app.info)
