@@ -19,13 +19,16 @@ from storage.queries import FACE_KEY, FaceFilter, Order
 _ORDERS: tuple[Order, ...] = ("least certain", "most worth a look", "lowest quality", "youngest", "oldest", "newest")
 _SIZES = (24, 48, 96)
 _CARD_WIDTH = 150  # pixels; two cards side by side on a phone
-_NARROW = 110  # pixels
+_NARROW, _ORDER_WIDTH = 110, 190  # pixels
 _MOST_EXPORTED = 200_000  # faces; of a million, the file alone would take a quarter of a gigabyte of memory
 
 
 def page(visit: Visit) -> None:
     st.title("Gallery", anchor=False)
-    st.caption("What the model estimates of each face, from looks and with errors. Not for decisions about people.")
+    st.caption(
+        "What the model estimates of each face, from looks and with errors: years, with the 90 % interval, "
+        "and a gender, with its probability. Not for decisions about people."
+    )
     workspace = visit.workspace
     models = visit.tables.told(queries.scored_models)
     if models.is_empty():
@@ -66,7 +69,7 @@ def _toolbar(count: int) -> tuple[Order, int]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.header(f"{count:,} {'face' if count == 1 else 'faces'}", anchor=False, width="stretch")
         order = st.selectbox(
-            "Sort by", _ORDERS, key="sort", on_change=to_page_one, bind="query-params", width=_CARD_WIDTH
+            "Sort by", _ORDERS, key="sort", on_change=to_page_one, bind="query-params", width=_ORDER_WIDTH
         )
         size = st.selectbox(
             "Faces a page", _SIZES, key="size", on_change=to_page_one, bind="query-params", width=_NARROW

@@ -133,8 +133,7 @@ def _table(faces: tuple[Judged, ...]) -> None:
         {
             "number": range(1, len(faces) + 1),
             "face": [as_address(face.crop) for face in faces],
-            "age": [round(face.age) for face in faces],
-            "interval": [interval_words(face.age_low, face.age_high) for face in faces],
+            "age": [f"{face.age:.0f} ({interval_words(face.age_low, face.age_high)})" for face in faces],
             "gender": [gender_line(face.female) for face in faces],
             "quality": [None if face.quality is None else round(face.quality, 2) for face in faces],
         }
@@ -145,12 +144,11 @@ def _table(faces: tuple[Judged, ...]) -> None:
         hide_index=True,
         row_height=64,
         column_config={
-            "number": st.column_config.NumberColumn("No.", width=40),
+            "number": st.column_config.NumberColumn("No.", width=38),
             "face": st.column_config.ImageColumn("Face", width=62),
-            "age": st.column_config.NumberColumn("Age", width=40),
-            "interval": st.column_config.TextColumn("90 % interval", width=95),
-            "gender": st.column_config.TextColumn("Gender", width=165),
-            "quality": st.column_config.ProgressColumn("Quality", min_value=0, max_value=1, format="percent", width=90),
+            "age": st.column_config.TextColumn("Age, years", width=98),
+            "gender": st.column_config.TextColumn("Gender", width=190),
+            "quality": st.column_config.NumberColumn("Quality", format="percent", width=62),
         },
     )
     small = [number for number, face in enumerate(faces, 1) if face.box.is_too_small()]
@@ -158,4 +156,4 @@ def _table(faces: tuple[Judged, ...]) -> None:
         st.caption(too_small_words(small))
     for turn in {face.rotation for face in faces} - {0}:
         st.caption(rotation_words(turn))
-    st.caption("The age lies in the interval for 9 of 10 faces like those the model was measured on.")
+    st.caption("The age lies in the interval in brackets for 9 of 10 faces like those the model was measured on.")

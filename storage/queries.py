@@ -15,7 +15,7 @@ from storage.workspace import BadWorkspace, Workspace
 
 Order = Literal["least certain", "most worth a look", "lowest quality", "youngest", "oldest", "newest"]
 ReviewState = Literal["all", "reviewed", "unreviewed"]
-FaceSize = Literal["all", "large enough", "too small"]
+FaceSize = Literal["all", "large", "small"]
 SURE_FROM = 0.75  # a gender is named from this probability on, else it's uncertain: 98 % of UTKFace's val are right
 GENDERS = ("female", "male", "uncertain")
 FACE_KEY = ("file_hash", "face_index", "fingerprint")
@@ -235,7 +235,7 @@ def _matching(workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame) -
     if chosen.source is not None or chosen.path_part:
         faces = faces.join(_files(workspace, chosen), on="file_hash", how="semi")
     if chosen.size != "all":
-        of_size = TOO_SMALL if chosen.size == "too small" else ~TOO_SMALL
+        of_size = TOO_SMALL if chosen.size == "small" else ~TOO_SMALL
         faces = faces.join(workspace.scan("faces").filter(of_size).select(FACE_KEY), on=FACE_KEY, how="semi")
     match chosen.review:
         case "reviewed":
