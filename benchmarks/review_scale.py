@@ -45,19 +45,27 @@ def main() -> None:
     fill(open_workspace(arguments.workspace), arguments.scores, crops)
 
 
-def fill(workspace: Workspace, count: int, crops: list[bytes]) -> None:
-    """Appends `count` photos with a face and a score each, and as many failed files as a messy archive has."""
+def fill(
+    workspace: Workspace,
+    count: int,
+    crops: list[bytes],
+    *,
+    models: dict[str, str] = _MODELS,
+    chunk: int = _CHUNK,
+) -> None:
+    """Appends `count` photos with a face and a score each, and as many failed files as a messy archive has. The first
+    of the two `models`, versions by their hash, scores them all, the second some; a commit is of `chunk` rows."""
     random = np.random.default_rng(0)
-    for start in range(0, count, _CHUNK):
-        rows = min(_CHUNK, count - start)
+    for start in range(0, count, chunk):
+        rows = min(chunk, count - start)
         hashes = [hashlib.sha256(str(index).encode()).hexdigest() for index in range(start, start + rows)]
         at = now() - timedelta(days=_DAYS * (1 - start / count))
         keys = {"file_hash": hashes, "fingerprint": ["f" * 16] * rows, "run_id": [f"run-{start}"] * rows}
         _append(workspace, "faces", keys | _faces(rows, crops, random), at)
         answers = _answers(rows, random)
-        first, second = _MODELS
-        _append(workspace, "scores", keys | answers | _by(first, rows), at)
-        few = pl.DataFrame(keys | _answers(rows, random) | _by(second, rows)).head(round(rows * _SCORED_TWICE_SHARE))
+        first, second = ({"model_hash": [one] * rows, "model_version": [name] * rows} for one, name in models.items())
+        _append(workspace, "scores", keys | answers | first, at)
+        few = pl.DataFrame(keys | _answers(rows, random) | second).head(round(rows * _SCORED_TWICE_SHARE))
         _append(workspace, "scores", few.to_dict(as_series=False), at)
         _append(workspace, "files", keys | _files(rows, start, random), at)
 
@@ -132,10 +140,6 @@ def _answers(rows: int, random: np.random.Generator) -> dict[str, Any]:
         "quality": random.beta(4, 2, rows),
         "provider": ["CPUExecutionProvider"] * rows,
     }
-
-
-def _by(model_hash: str, rows: int) -> dict[str, Any]:
-    return {"model_hash": [model_hash] * rows, "model_version": [_MODELS[model_hash]] * rows}
 
 
 def _append(workspace: Workspace, table: str, columns: dict[str, Any], at: datetime) -> None:

@@ -29,6 +29,7 @@ _FLAGS = {
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",
+    "client.showErrorLinks": "false",  # to Google and ChatGPT, with what is in the error
     "client.toolbarMode": "minimal",
     "global.disableWidgetStateDuplicationWarning": "true",  # filters have defaults, and a button that resets them
     "logger.hideWelcomeMessage": "true",

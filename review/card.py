@@ -38,7 +38,7 @@ def _words(face: dict[str, Any]) -> str:
         lines.append(f":small[:gray[{share}]]")
     if face["verdict"] is not None:
         said = verdict_words(face["verdict"], face["review_age"], face["review_gender"])
-        lines.append(f":blue-badge[{_VERDICT_ICONS[face['verdict']]} {said}]")
+        lines.append(f":small[:blue[{_VERDICT_ICONS[face['verdict']]} {said}]]")
     return "  \n".join(lines)
 
 

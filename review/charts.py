@@ -12,7 +12,8 @@ LINE_COLOURS = {"training": "#5c7cfa", "validation": "#c9701f"}
 KIND_COLOURS = ("#5c7cfa", "#c9701f", "#128a75", "#c2578f", "#8465d8", "#7f8894")
 _EARLIER = "earlier models"
 _BAND_YEARS = 5
-_HEIGHT = 270  # pixels, with axes and legend
+_HEIGHT = 270  # pixels, with axes and a line of legend
+_LEGEND_LINE = 19  # pixels
 
 
 def age_histogram(ages: pl.DataFrame) -> alt.Chart:
@@ -51,7 +52,6 @@ def arrivals_chart(rows: pl.DataFrame, by: str) -> alt.Chart:
     shown = rows.group_by("day", names.alias(by)).agg(pl.col("files").cast(pl.Int64).sum()).sort("day", by)
     domain = [name for name in [*most, "others"] if name in set(shown[by])]
     colours = alt.Scale(domain=domain, range=list(KIND_COLOURS[: len(domain)]))
-    legend = alt.Legend(title=None, orient="top", labelLimit=260, columns=2)
     return (
         alt.Chart(shown)
         .mark_bar()
@@ -63,10 +63,10 @@ def arrivals_chart(rows: pl.DataFrame, by: str) -> alt.Chart:
                 axis=alt.Axis(grid=False, tickCount=8, format="%d %b"),
             ),
             y=alt.Y("files:Q", title="files", axis=alt.Axis(tickMinStep=1, tickCount=4, format="~s")),
-            color=alt.Color(f"{by}:N", scale=colours, legend=legend),
+            color=alt.Color(f"{by}:N", scale=colours, legend=_legend_of_long_names()),
             tooltip=[alt.Tooltip("day:T", format="%Y-%m-%d"), f"{by}:N", "files:Q"],
         )
-        .properties(height=_HEIGHT)
+        .properties(height=_height(domain))
     )
 
 
@@ -85,10 +85,13 @@ def error_chart(weeks: pl.DataFrame, figure: str, number_format: str) -> alt.Lay
     domain = [name for name in [*named, _EARLIER] if name in set(shown["model"])]
     colours = alt.Scale(domain=domain, range=list(KIND_COLOURS[: len(domain)]))
     base = alt.Chart(shown).encode(
-        x=alt.X("yearmonthdate(at):T", title=None, axis=alt.Axis(grid=False, tickCount=8, format="%d %b")),
-        color=alt.Color(
-            "model:N", scale=colours, legend=alt.Legend(title=None, orient="top", labelLimit=260, columns=2)
+        x=alt.X(
+            "yearmonthdate(at):T",
+            title=None,
+            scale=alt.Scale(padding=12),
+            axis=alt.Axis(grid=False, tickCount=8, format="%d %b"),
         ),
+        color=alt.Color("model:N", scale=colours, legend=_legend_of_long_names()),
     )
     axis = alt.Axis(format=number_format, tickCount=5)
     bars = base.mark_rule(strokeWidth=2).encode(
@@ -103,7 +106,7 @@ def error_chart(weeks: pl.DataFrame, figure: str, number_format: str) -> alt.Lay
             "faces:Q",
         ],
     )
-    return alt.LayerChart(layer=[bars, points]).properties(height=_HEIGHT)
+    return alt.LayerChart(layer=[bars, points]).properties(height=_height(domain))
 
 
 def epochs_chart(history: pl.DataFrame, columns: dict[str, str], number_format: str) -> alt.LayerChart:
@@ -127,6 +130,16 @@ def epochs_chart(history: pl.DataFrame, columns: dict[str, str], number_format: 
     )
     chart = alt.LayerChart(layer=[base.mark_line(strokeWidth=2.4), base.mark_point(size=50, filled=True, opacity=1)])
     return chart.properties(height=_HEIGHT)
+
+
+def _legend_of_long_names() -> alt.Legend:
+    """One below the other: two folders or versions side by side are wider than a phone."""
+    return alt.Legend(title=None, orient="top", labelLimit=300, columns=1)
+
+
+def _height(names: list[str]) -> int:
+    """Of a chart with such a legend."""
+    return _HEIGHT + _LEGEND_LINE * (len(names) - 1)
 
 
 def _days(shown: pl.DataFrame) -> alt.Scale:

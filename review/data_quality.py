@@ -30,10 +30,10 @@ _ABOUT = {
 }
 _TITLES = {FileStatus.OK: "OK"}
 _FILE_COLUMNS = {
-    "status": st.column_config.TextColumn("Status", width=105),
-    "detail": st.column_config.TextColumn("Reason", width=400),
-    "path": st.column_config.TextColumn("Path", width=300),
-    "source": st.column_config.TextColumn("Folder", width=170),
+    "status": st.column_config.TextColumn("Status", width=95),
+    "detail": st.column_config.TextColumn("Reason", width=470),
+    "path": st.column_config.TextColumn("Path", width=265),
+    "source": st.column_config.TextColumn("Folder", width=150),
 }
 _MOST_WITH_CROPS = 200
 _FINDING_COLUMNS = {

@@ -56,7 +56,7 @@ def to_page_one() -> None:
 
 
 def _model(models: pl.DataFrame) -> str:
-    names = {row["model_hash"]: f"{row['model_version']} ({row['model_hash'][:8]})" for row in models.to_dicts()}
+    names = {row["model_hash"]: _told_apart(row["model_version"], row["model_hash"]) for row in models.to_dicts()}
     chosen = st.selectbox(
         "Model",
         list(names),
@@ -67,6 +67,11 @@ def _model(models: pl.DataFrame) -> str:
         help="The models that scored faces of this workspace, the latest first.",
     )
     return chosen or next(iter(names))
+
+
+def _told_apart(version: str, model_hash: str) -> str:
+    """A registered version's name ends with the beginning of its hash; two others may have one name."""
+    return version if version.endswith(model_hash[:8]) else f"{version} ({model_hash[:8]})"
 
 
 def _years(label: str, name: str, about: str) -> tuple[int, int]:
@@ -87,8 +92,8 @@ def _quality() -> tuple[float, float]:
 
 
 def _face_size() -> queries.FaceSize:
-    about = f"Too small to judge: under {SMALLEST_JUDGED_SIDE} pixels. The estimate is much worse there."
-    return _one_of("Size of the face", ("all", "large enough", "too small"), "face_size", about)
+    about = f"Small: under {SMALLEST_JUDGED_SIDE} pixels, too few to judge it well. The estimate is much worse there."
+    return _one_of("Size of the face", ("all", "large", "small"), "face_size", about)
 
 
 def _genders() -> tuple[str, ...]:

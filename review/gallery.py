@@ -1,5 +1,8 @@
 """The gallery: scored faces with what the model says of them, filtered, sorted, and reviewed one by one."""
 
+from collections.abc import Callable
+from functools import partial
+
 import polars as pl
 import streamlit as st
 
@@ -12,18 +15,20 @@ from review.opened import Tables
 from review.visit import Visit
 from storage import queries
 from storage.queries import FACE_KEY, FaceFilter, Order
-from storage.workspace import Workspace
 
-_ORDERS: tuple[Order, ...] = ("least certain", "lowest quality", "youngest", "oldest", "newest")
+_ORDERS: tuple[Order, ...] = ("least certain", "most worth a look", "lowest quality", "youngest", "oldest", "newest")
 _SIZES = (24, 48, 96)
 _CARD_WIDTH = 150  # pixels; two cards side by side on a phone
-_NARROW = 110  # pixels
+_NARROW, _ORDER_WIDTH = 110, 190  # pixels
 _MOST_EXPORTED = 200_000  # faces; of a million, the file alone would take a quarter of a gigabyte of memory
 
 
 def page(visit: Visit) -> None:
     st.title("Gallery", anchor=False)
-    st.caption("What the model estimates of each face, from looks and with errors. Not for decisions about people.")
+    st.caption(
+        "What the model estimates of each face, from looks and with errors: years, with the 90 % interval, "
+        "and a gender, with its probability. Not for decisions about people."
+    )
     workspace = visit.workspace
     models = visit.tables.told(queries.scored_models)
     if models.is_empty():
@@ -42,10 +47,11 @@ def page(visit: Visit) -> None:
     order, size = _toolbar(count)
     grid = st.container()
     number = st.pagination(-(-count // size), key="page", bind="query-params")
-    faces = queries.faces_page(workspace, chosen, said, order, slice((number - 1) * size, number * size))
+    worths = visit.tables.pool(chosen.model_hash).faces if order == "most worth a look" else None
+    in_order = partial(queries.faces_page, workspace, chosen, said, order, worths=worths)
     with grid:
-        _cards(visit, faces)
-    _export(workspace, chosen, said, order, count)
+        _cards(visit, in_order(slice((number - 1) * size, number * size)))
+    _export(in_order, count)
 
 
 def _ages(tables: Tables, chosen: FaceFilter, said: pl.DataFrame) -> pl.DataFrame:
@@ -63,7 +69,7 @@ def _toolbar(count: int) -> tuple[Order, int]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.header(f"{count:,} {'face' if count == 1 else 'faces'}", anchor=False, width="stretch")
         order = st.selectbox(
-            "Sort by", _ORDERS, key="sort", on_change=to_page_one, bind="query-params", width=_CARD_WIDTH
+            "Sort by", _ORDERS, key="sort", on_change=to_page_one, bind="query-params", width=_ORDER_WIDTH
         )
         size = st.selectbox(
             "Faces a page", _SIZES, key="size", on_change=to_page_one, bind="query-params", width=_NARROW
@@ -79,11 +85,11 @@ def _cards(visit: Visit, faces: pl.DataFrame) -> None:
                 face_card(face, visit)
 
 
-def _export(workspace: Workspace, chosen: FaceFilter, said: pl.DataFrame, order: Order, count: int) -> None:
+def _export(in_order: Callable[[slice], pl.DataFrame], count: int) -> None:
     with st.popover("Download these faces", icon=":material/download:"):
         rows = min(count, _MOST_EXPORTED)
         st.markdown(f"{rows:,} faces: path, estimates and reviews, without pictures.")
         if count > rows:
             st.markdown(f"That is the first {rows:,}; all of them are in the workspace's table `scores`.")
         st.caption("Estimates have errors that differ by age and group: hand the model's card on with them.")
-        download_buttons(lambda: queries.faces_page(workspace, chosen, said, order, slice(0, rows)), "faces")
+        download_buttons(lambda: in_order(slice(0, rows)), "faces")

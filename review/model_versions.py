@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import polars as pl
 import streamlit as st
 
 from review.report import SIDES, key_figures, measured_sides, parts_tables, side_by_side
@@ -27,7 +28,9 @@ def page(visit: Visit) -> None:
     log = promotions(workspace)
     if not log.is_empty():
         st.header("Promotions", anchor=False)
-        st.dataframe(log.rename({"at": "When", "by": "By", "promoted": "Version", "reason": "Why"}), hide_index=True)
+        when = pl.col("at").str.to_datetime(time_zone="UTC").dt.strftime("%Y-%m-%d %H:%M")
+        columns = {"at": "When (UTC)", "by": "By", "promoted": "Version", "reason": "Why"}
+        st.dataframe(log.with_columns(when).rename(columns), hide_index=True)
 
 
 def _compare(registered: list[Version], best: Version | None, visit: Visit) -> None:
@@ -42,9 +45,11 @@ def _compare(registered: list[Version], best: Version | None, visit: Visit) -> N
     metrics = before.metrics(), challenger.metrics()
     sides = [side for side in measured_sides(metrics[0]) if side in measured_sides(metrics[1])]
     if sides:
-        names = (f"Champion ({before.name})", f"Challenger ({challenger.name})")
-        st.caption(f"Measured on each one's {SIDES[sides[0]]}; 95 % intervals in brackets.")
-        side_by_side(names, (metrics[0][sides[0]], metrics[1][sides[0]]))
+        st.caption(
+            f"The champion is {plain(before.name)}. Each was measured on its {SIDES[sides[0]]}; 95 % intervals are in "
+            "brackets."
+        )
+        side_by_side(("Champion", "Challenger"), (metrics[0][sides[0]], metrics[1][sides[0]]))
     if not visit.read_only:
         _promotion(visit, challenger)
 

@@ -36,8 +36,8 @@ def page(visit: Visit) -> None:
         history(photo, visit.reviews.of_photo(photo.file_hash) if visit.reviews else None),
         hide_index=True,
         column_config={
-            "at": st.column_config.DatetimeColumn("When", format="YYYY-MM-DD HH:mm:ss", timezone="UTC", width=160),
-            "what": st.column_config.TextColumn("What", width=150),
+            "at": st.column_config.DatetimeColumn("When (UTC)", format="YYYY-MM-DD HH:mm", timezone="UTC", width=130),
+            "what": st.column_config.TextColumn("What", width=120),
             "detail": st.column_config.TextColumn("Particulars", width=600),
         },
     )

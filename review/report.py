@@ -11,6 +11,8 @@ SIDES = {"test": "test faces", "val": "validation faces"}
 _KEY_FIGURES = ("age_mae", "cs5", "interval_coverage", "gender_accuracy")
 _IN_TABLES = ("age_mae", "age_bias", "cs5", "interval_coverage", "gender_accuracy")
 _NONE = "–"
+_MEANING_WIDTH = 560  # pixels
+_CARD_WIDTH = 200  # pixels; on a phone one card a row, as two would cut their titles
 
 
 def measured_sides(metrics: Mapping) -> list[str]:
@@ -20,7 +22,7 @@ def measured_sides(metrics: Mapping) -> list[str]:
 
 def key_figures(report: Mapping) -> None:
     overall, intervals = report["overall"], report.get("intervals", {})
-    with st.grid(4, min_column_width=150):
+    with st.grid(4, min_column_width=_CARD_WIDTH):
         for name in _KEY_FIGURES:
             if name in overall:
                 figure, between = FIGURES[name], _between(name, intervals.get(name))
@@ -48,9 +50,14 @@ def side_by_side(names: tuple[str, str], reports: tuple[Mapping, Mapping]) -> No
             shown = [_with_interval(name, report) for report in reports]
             change = figure.change(values[1] - values[0]) if None not in values else _NONE
             better = figure.better or _NONE
-            rows.append([_upper(figure.title), *shown, change, better])
-    columns = ["Figure", *names, "Change", "Better"]
-    st.dataframe(pl.DataFrame(rows, schema=columns, orient="row"), hide_index=True)
+            rows.append([_upper(figure.title), *shown, change, better, _sentence(figure.meaning)])
+    columns = ["Figure", *names, "Change", "Better", "What it is"]
+    st.dataframe(
+        pl.DataFrame(rows, schema=columns, orient="row"),
+        hide_index=True,
+        height="content",
+        column_config={"What it is": st.column_config.TextColumn(width=_MEANING_WIDTH)},
+    )
     if before.get("faces") != after.get("faces"):
         st.warning(
             f"The two were measured on different faces, {before.get('faces', 0):,.0f} and {after.get('faces', 0):,.0f} "

@@ -134,7 +134,8 @@ def _statement(face: Look) -> None:
 def _estimate(estimate: Estimate) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.header(f"{estimate.age:.0f} years", anchor=False, width="content")
-        st.markdown(f":gray[{interval_words(estimate.age_low, estimate.age_high)}]", width="content")
+        interval = interval_words(estimate.age_low, estimate.age_high)
+        st.markdown(f":gray[{interval} :small[(90 % interval)]]", width="content")
         st.badge(gender_line(estimate.female), color=gender_colour(estimate.female))
 
 

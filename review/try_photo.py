@@ -74,6 +74,7 @@ def _inputs(choices: dict[str, str]) -> tuple[list[UploadedFile], str, FaceMode]
         max_upload_size=LARGEST_MB,
         key="photos",
     )
+    st.caption(f"A file in red was not taken: it is over {LARGEST_MB} MB, or no photo.")
     taken = st.camera_input("Take a photo", width=480, key="taken") if camera else None
     return [*photos, *([taken] if taken else [])], name, _FACES[mode]
 
@@ -109,7 +110,7 @@ def _mark(face: Judged) -> Mark:
 def _show(name: str, tried: Tried) -> None:
     prediction = tried.prediction
     if tried.picture is None:
-        reason = plain(prediction.detail or "no reason is known")
+        reason = plain((prediction.detail or "no reason is known").rstrip("."))
         st.error(f"**{plain(name)}** can't be judged ({status_words(prediction.status)}): {reason}.")
         return
     with st.container(border=True):
@@ -132,8 +133,7 @@ def _table(faces: tuple[Judged, ...]) -> None:
         {
             "number": range(1, len(faces) + 1),
             "face": [as_address(face.crop) for face in faces],
-            "age": [round(face.age) for face in faces],
-            "interval": [interval_words(face.age_low, face.age_high) for face in faces],
+            "age": [f"{face.age:.0f} ({interval_words(face.age_low, face.age_high)})" for face in faces],
             "gender": [gender_line(face.female) for face in faces],
             "quality": [None if face.quality is None else round(face.quality, 2) for face in faces],
         }
@@ -144,12 +144,11 @@ def _table(faces: tuple[Judged, ...]) -> None:
         hide_index=True,
         row_height=64,
         column_config={
-            "number": st.column_config.NumberColumn("No.", width=40),
+            "number": st.column_config.NumberColumn("No.", width=38),
             "face": st.column_config.ImageColumn("Face", width=62),
-            "age": st.column_config.NumberColumn("Age", width=40),
-            "interval": st.column_config.TextColumn("90 % interval", width=95),
-            "gender": st.column_config.TextColumn("Gender", width=165),
-            "quality": st.column_config.ProgressColumn("Quality", min_value=0, max_value=1, format="percent", width=90),
+            "age": st.column_config.TextColumn("Age, years", width=98),
+            "gender": st.column_config.TextColumn("Gender", width=190),
+            "quality": st.column_config.NumberColumn("Quality", format="percent", width=62),
         },
     )
     small = [number for number, face in enumerate(faces, 1) if face.box.is_too_small()]
@@ -157,4 +156,4 @@ def _table(faces: tuple[Judged, ...]) -> None:
         st.caption(too_small_words(small))
     for turn in {face.rotation for face in faces} - {0}:
         st.caption(rotation_words(turn))
-    st.caption("The age lies in the interval for 9 of 10 faces like those the model was measured on.")
+    st.caption("The age lies in the interval in brackets for 9 of 10 faces like those the model was measured on.")

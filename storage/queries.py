@@ -13,9 +13,9 @@ from storage.registry import champion
 from storage.values import LONGEST_LIFE_YEARS, SMALLEST_JUDGED_SIDE, FileStatus
 from storage.workspace import BadWorkspace, Workspace
 
-Order = Literal["least certain", "lowest quality", "youngest", "oldest", "newest"]
+Order = Literal["least certain", "most worth a look", "lowest quality", "youngest", "oldest", "newest"]
 ReviewState = Literal["all", "reviewed", "unreviewed"]
-FaceSize = Literal["all", "large enough", "too small"]
+FaceSize = Literal["all", "large", "small"]
 SURE_FROM = 0.75  # a gender is named from this probability on, else it's uncertain: 98 % of UTKFace's val are right
 GENDERS = ("female", "male", "uncertain")
 FACE_KEY = ("file_hash", "face_index", "fingerprint")
@@ -25,6 +25,7 @@ WIDTH = pl.col("age_high") - pl.col("age_low")
 TOO_SMALL = pl.max_horizontal("width", "height") < SMALLEST_JUDGED_SIDE  # of the table `faces`
 _ORDERS: dict[Order, tuple[pl.Expr, bool]] = {  # what to sort by, and whether the highest comes first
     "least certain": (WIDTH, True),
+    "most worth a look": (pl.col("worth"), True),
     "lowest quality": (pl.col("quality"), False),
     "youngest": (pl.col("age"), False),
     "oldest": (pl.col("age"), True),
@@ -62,14 +63,24 @@ def all_by_age(workspace: Workspace, chosen: FaceFilter) -> pl.DataFrame:
 
 
 def faces_page(
-    workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame, order: Order, rows: slice
+    workspace: Workspace,
+    chosen: FaceFilter,
+    reviews: pl.DataFrame,
+    order: Order,
+    rows: slice,
+    *,
+    worths: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """Those of the faces that pass, in that order, as rows of `scores` with gender, source, path, path_count and the
-    newest review: verdict, review_age, review_gender."""
+    newest review: verdict, review_age, review_gender. `worths`, the faces of the model's Pool, is for the order by
+    them alone."""
     key, descending = _ORDERS[order]
     faces = _matching(workspace, chosen, reviews)
+    if order == "most worth a look":
+        assert worths is not None, order
+        faces = faces.join(worths.lazy().select(*FACE_KEY, "worth"), on=FACE_KEY, how="left")
     ordered = faces.sort(key, *FACE_KEY, descending=[descending, False, False, False], nulls_last=True)
-    found = collect(workspace, ordered.slice(rows.start, rows.stop - rows.start))
+    found = collect(workspace, ordered.drop("worth", strict=False).slice(rows.start, rows.stop - rows.start))
     said = reviews.select(*_FACE, "verdict", review_age="age", review_gender="gender")
     found = found.unique(FACE_KEY, maintain_order=True).join(said, on=_FACE, how="left", maintain_order="left")
     where = collect(workspace, _places(_files(workspace, chosen), found["file_hash"]))
@@ -224,7 +235,7 @@ def _matching(workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame) -
     if chosen.source is not None or chosen.path_part:
         faces = faces.join(_files(workspace, chosen), on="file_hash", how="semi")
     if chosen.size != "all":
-        of_size = TOO_SMALL if chosen.size == "too small" else ~TOO_SMALL
+        of_size = TOO_SMALL if chosen.size == "small" else ~TOO_SMALL
         faces = faces.join(workspace.scan("faces").filter(of_size).select(FACE_KEY), on=FACE_KEY, how="semi")
     match chosen.review:
         case "reviewed":

@@ -201,7 +201,8 @@ def _read_header(content: bytes, kind: str, max_pixels: int) -> _Header:
                 orientation = _orientation(image, content)
                 progressive = "progressive" in image.info
         except Image.DecompressionBombError as error:
-            raise BadPhoto(FileStatus.TOO_LARGE, f"its header says more pixels than are safe: {error}") from error
+            how_many = str(error).partition(", could be")[0]
+            raise BadPhoto(FileStatus.TOO_LARGE, f"its header says more pixels than are safe: {how_many}") from error
         except UnidentifiedImageError as error:
             raise BadPhoto(FileStatus.UNREADABLE, f"it begins like {kind}, but its header can't be read") from error
         except (*_PILLOW_ERRORS, MemoryError) as error:

@@ -5,13 +5,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 from urllib.error import URLError
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -76,6 +78,35 @@ def until_idle(page: Page) -> None:
     at_work = ", ".join(f"[data-testid={name}]" for name in _AT_WORK)
     page.wait_for_function(f"document.querySelectorAll('{at_work}').length === 0")
     page.wait_for_load_state("networkidle")
+
+
+def server_of(address: str) -> psutil.Process:
+    command = f"--server.port={address.rpartition(':')[2]}"
+    [found] = [each for each in psutil.Process().children(recursive=True) if command in each.cmdline()]
+    return found
+
+
+def memory(*processes: psutil.Process) -> int:
+    """Bytes that are in memory for them, shared ones counted for each."""
+    return sum(process.memory_info().rss for process in processes)
+
+
+@contextmanager
+def highest(measure: Callable[[], int]) -> Iterator[list[int]]:
+    """The most that it said in between, as the only one of a list."""
+    over, most = threading.Event(), [0]
+
+    def look() -> None:
+        while not over.wait(0.1):
+            most[0] = max(most[0], measure())
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        watcher.join()
 
 
 def _wait_until_healthy(url: str, server: subprocess.Popen) -> None:

@@ -1,4 +1,5 @@
-"""The whole app in a real browser: the server as `faceline review` starts it, and Debian's Chromium."""
+"""The whole app in a real browser, on 100,000 scores: the server as `faceline review` starts it, and Debian's
+Chromium."""
 
 import re
 from collections.abc import Iterator
@@ -12,14 +13,15 @@ from playwright.sync_api import Browser, Page, expect
 from storage.audit import promotions
 from storage.registry import champion
 from storage.reviews import open_reviews
-from storage.workspace import Workspace, open_workspace
+from storage.workspace import Workspace
 from tests.patience import wait_for
 from tests.pictures import turned
+from tests.review.conftest import MANY
 from tests.review.served import PATIENCE_MS, chromium, needs_chromium, new_page, pages_of, until_idle
-from tests.rows import face_row, faces, file_row, files, score_row, scores
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 _TO_JUDGE = "the face to judge"
+_ALL = f"{MANY + 2:,} faces"
 
 
 @pytest.fixture
@@ -29,30 +31,19 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-def doubtful(tmp_path: Path) -> Workspace:
-    """300 scored faces, whose gender the model is more or less unsure of."""
-    names = [f"{number}.jpg" for number in range(300)]
-    opened = open_workspace(str(tmp_path / "doubtful"))
-    opened.append("files", files(*map(file_row, names)))
-    opened.append("faces", faces(*map(face_row, names)))
-    opened.append("scores", scores(*(score_row(name, female=0.5 + place / 700) for place, name in enumerate(names))))
-    return opened
-
-
 def test_a_person_filters_reviews_tries_photos_and_reads_a_run(
-    browser: Browser, trained: Workspace, hopper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, many: Workspace, hopper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    with pages_of(trained) as address:
+    with pages_of(many) as address:
         page = new_page(browser)
-        _filter_and_review(page, new_page(browser), address, trained)
-        kept = _files(trained.local_root())
+        _filter_and_review(page, new_page(browser), address, many)
+        kept = _files(many.local_root())
         _try_photos(page, address, hopper, tmp_path)
         _try_the_camera(page, address)
-        assert (_files(temporary), _files(trained.local_root())) == (
+        assert (_files(temporary), _files(many.local_root())) == (
             set(),
             kept,
         )  # a photo that was tried leaves nothing
@@ -65,7 +56,7 @@ def _files(folder: Path) -> set[Path]:
 
 def _filter_and_review(page: Page, colleague: Page, address: str, workspace: Workspace) -> None:
     page.goto(f"{address}/gallery")
-    expect(page.get_by_role("heading", name="2 faces")).to_be_visible()
+    expect(page.get_by_role("heading", name=_ALL)).to_be_visible()
     expect(
         page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").first
     ).to_be_visible()
@@ -141,14 +132,16 @@ def _read_a_run(page: Page, address: str) -> None:
     expect(page.get_by_text("6.50")).to_be_visible()
     expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(2)
     page.goto(f"{address}/models")
-    page.get_by_text("Model card").click()
+    cards = page.get_by_text("Model card", exact=True)
+    expect(cards).to_have_count(2)
+    cards.last.click()
     expect(page.get_by_role("heading", name="A card")).to_be_visible()
     assert page.locator("img[src*='127.0.0.1/x']").count() == 0
     assert page.get_by_test_id("stException").count() == 0
 
 
-def test_fifty_faces_are_reviewed_with_keys_alone(browser: Browser, doubtful: Workspace) -> None:
-    with pages_of(doubtful) as address:
+def test_fifty_faces_are_reviewed_with_keys_alone(browser: Browser, many: Workspace) -> None:
+    with pages_of(many) as address:
         page = new_page(browser)
         _start_reviewing(page, address, "Ada")
         for answered in range(45):
@@ -165,15 +158,15 @@ def test_fifty_faces_are_reviewed_with_keys_alone(browser: Browser, doubtful: Wo
         page.keyboard.type("62g")
         page.keyboard.press("Enter")
         _until_reviewed(page, 49)
-    said = open_reviews(doubtful).newest()
+    said = open_reviews(many).newest()
     assert len(said) == 49
     assert sorted(said["age"].drop_nulls().to_list()) == [34.0, 62.0]
     assert dict(said["verdict"].value_counts().iter_rows()) == {"corrected": 24, "right": 24, "not_a_face": 1}
     assert (said["reason"] == "random").sum() == 4  # one look in ten
 
 
-def test_two_people_at_once_lose_nothing_and_see_different_faces(browser: Browser, doubtful: Workspace) -> None:
-    with pages_of(doubtful) as address:
+def test_two_people_at_once_lose_nothing_and_see_different_faces(browser: Browser, many: Workspace) -> None:
+    with pages_of(many) as address:
         people = {name: new_page(browser) for name in ("Ada", "Ben")}
         for name, page in people.items():
             _start_reviewing(page, address, name)
@@ -182,32 +175,32 @@ def test_two_people_at_once_lose_nothing_and_see_different_faces(browser: Browse
                 page.keyboard.press("y")
             for page in people.values():
                 _until_reviewed(page, answered + 1)
-    reviews = open_reviews(doubtful)
+    reviews = open_reviews(many)
     said = [reviews.of_photo(file_hash) for file_hash in reviews.newest()["file_hash"]]
     assert sorted(row["reviewer"].to_list() for row in said) == [["Ada"]] * 10 + [["Ben"]] * 10
 
 
-def test_a_challenger_is_promoted_with_a_reason(browser: Browser, challenged: Workspace) -> None:
-    before = champion(challenged)
-    with pages_of(challenged) as address:
+def test_a_challenger_is_promoted_with_a_reason(browser: Browser, many: Workspace) -> None:
+    before = champion(many)
+    with pages_of(many) as address:
         page = new_page(browser)
         page.goto(f"{address}/models")
         _give_name(page, "Ada")
         page.get_by_role("button", name="Make it the champion").click()
         page.get_by_role("textbox", name="Reason").fill("better on the inbox")
         page.get_by_role("button", name=re.compile("Promote")).click()
-        wait_for(lambda: champion(challenged) != before)
+        wait_for(lambda: champion(many) != before)
         # The one before is the challenger now.
         assert before is not None
         expect(page.get_by_text(before.name, exact=True).first).to_be_visible()
-    assert promotions(challenged)["reason"][0] == "Ada, on the review pages: better on the inbox"
+    assert promotions(many)["reason"][0] == "Ada, on the review pages: better on the inbox"
 
 
-def test_a_read_only_app_has_no_way_to_write(browser: Browser, scored: Workspace) -> None:
-    with pages_of(scored, "--read-only") as address:
+def test_a_read_only_app_has_no_way_to_write(browser: Browser, many: Workspace) -> None:
+    with pages_of(many, "--read-only") as address:
         page = new_page(browser)
         page.goto(f"{address}/gallery")
-        expect(page.get_by_role("heading", name="2 faces")).to_be_visible()
+        expect(page.get_by_role("heading", name=_ALL)).to_be_visible()
         until_idle(page)
         assert page.get_by_role("link", name="Review").count() == 0
         assert page.get_by_role("button", name="Review").count() == 0

@@ -32,3 +32,9 @@ def test_of_many_models_the_newest_have_a_colour_each() -> None:
     scale = chart.to_dict()["layer"][0]["encoding"]["color"]["scale"]
     assert scale["domain"] == [*(f"version {week}" for week in (8, 7, 6, 5, 4)), "earlier models"]
     assert scale["range"] == list(KIND_COLOURS)
+
+
+def test_a_legend_of_long_names_has_a_line_for_each_and_takes_nothing_from_the_chart() -> None:
+    few, many = (error_chart(_weeks({f"{week}": week for week in range(count)}), AGE_ERROR, ".1f") for count in (2, 4))
+    assert few.to_dict()["layer"][0]["encoding"]["color"]["legend"]["columns"] == 1
+    assert many.to_dict()["height"] > few.to_dict()["height"]

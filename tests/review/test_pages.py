@@ -288,6 +288,25 @@ def test_the_address_filters_the_gallery(scored: Workspace) -> None:
     assert "1 face" in _texts(_page("gallery", scored, path="collins").header)
 
 
+def test_the_gallery_names_a_version_without_its_hash_twice(scored: Workspace) -> None:
+    model = _in_use(scored)
+    assert model is not None
+    assert _page("gallery", scored).selectbox(key="model").options == [model.model_version]
+    alien = {"model_hash": "e" * 64, "model_version": "pretrained", "scored_at": now() + timedelta(hours=1)}
+    scored.append("scores", scores(score_row("a.jpg", **alien)))
+    st.cache_resource.clear()
+    named = ["pretrained (eeeeeeee)", model.model_version]
+    assert _page("gallery", scored).selectbox(key="model").options == named
+
+
+def test_the_gallery_shows_what_is_most_worth_a_look_first(scored: Workspace, hopper: Path, collins: Path) -> None:
+    for place, photo in enumerate((hopper, collins)):
+        label = finding("", FindingKind.SUSPICIOUS_AGE, file_hash=_hash(photo))
+        write_findings(scored, label, report=f"data-2026010{place + 1}-120000-aaaa")  # the newest one counts
+        shown = _page("gallery", scored, sort="most worth a look").main
+        assert next(each.query_string for each in shown if each.type == "page_link") == f"photo={_hash(photo)}"
+
+
 def test_a_filter_that_nothing_passes_says_so(scored: Workspace) -> None:
     app = _page("gallery", scored, path="nobody")
     assert "No face passes these filters" in _texts(app.info)
@@ -431,7 +450,10 @@ def test_a_run_that_is_not_listed_is_not_opened(trained: Workspace, run: str) ->
 def test_the_challenger_stands_beside_the_champion_with_the_change(challenged: Workspace) -> None:
     app = _page("model_versions", challenged)
     row = app.dataframe[0].value.set_index("Figure").loc["Age MAE, years"]
-    assert list(row)[:3] == ["6.50 (5.50 to 7.50)", "6.00 (5.00 to 7.00)", "-0.50"]
+    assert list(row) == [
+        "6.50 (5.50 to 7.50)", "6.00 (5.00 to 7.00)", "-0.50", "lower", "Mean absolute error of the age.",
+    ]  # fmt: skip
+    assert app.dataframe[-1].value["When (UTC)"].str.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d").all()
     assert "champion" in _texts(app.markdown)
 
 

@@ -2,10 +2,8 @@
 
 import hashlib
 import shutil
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +14,16 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from storage.workspace import Workspace, existing_workspace
-from tests.review.served import PATIENCE_MS, chromium, needs_chromium, new_page, pages_of
+from tests.review.served import (
+    PATIENCE_MS,
+    chromium,
+    highest,
+    memory,
+    needs_chromium,
+    new_page,
+    pages_of,
+    server_of,
+)
 
 pytestmark = [pytest.mark.slow, needs_chromium]
 PHOTOS, SIZE_BYTES = 50, 5_000_000
@@ -49,7 +56,7 @@ def visit(scored_once: Workspace, hopper: Path, tmp_path_factory: pytest.TempPat
             server = server_of(address)
             upload(browser, address, photos[:WARMING]).context.close()
             before, written = memory(server), written_by(server)
-            with highest(server) as peak:
+            with highest(lambda: memory(server)) as peak:
                 page = upload(browser, address, photos[WARMING:])
             written = written_by(server) - written
             page.context.close()
@@ -93,33 +100,6 @@ def given_back(before: int, peak: int, after: int) -> float:
 def written_by(server: psutil.Process) -> int:
     """Bytes that it and its readers caused to be written to a disk, to files without a name too."""
     return sum(process.io_counters().write_bytes for process in (server, *server.children(recursive=True)))
-
-
-def server_of(address: str) -> psutil.Process:
-    command = f"--server.port={address.rpartition(':')[2]}"
-    [found] = [each for each in psutil.Process().children(recursive=True) if command in each.cmdline()]
-    return found
-
-
-def memory(server: psutil.Process) -> int:
-    return server.memory_info().rss
-
-
-@contextmanager
-def highest(server: psutil.Process) -> Iterator[list[int]]:
-    over, most = threading.Event(), [0]
-
-    def look() -> None:
-        while not over.wait(0.1):
-            most[0] = max(most[0], memory(server))
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        yield most
-    finally:
-        over.set()
-        watcher.join()
 
 
 def upload(browser: Browser, address: str, photos: list[Path]) -> Page:

@@ -78,7 +78,7 @@ def test_a_filter_shows_the_faces_that_pass(workspace: Workspace, chosen: FaceFi
     assert queries.faces_by_age(workspace, chosen, queries.no_reviews())["faces"].sum() == len(paths)
 
 
-@pytest.mark.parametrize(("size", "paths"), [("too small", ["tiny.jpg"]), ("large enough", ["ann.jpg", "large.jpg"])])
+@pytest.mark.parametrize(("size", "paths"), [("small", ["tiny.jpg"]), ("large", ["ann.jpg", "large.jpg"])])
 def test_faces_too_small_to_judge_can_be_shown_alone_or_left_out(
     tmp_path: Path, size: queries.FaceSize, paths: list[str]
 ) -> None:

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from storage import queries
+from storage.queries import FaceFilter
 from storage.reviews import Reviews, Shown, open_reviews
 from storage.values import FindingKind, LabelStatus
 from storage.workspace import Workspace, open_workspace
@@ -79,6 +80,17 @@ def test_models_that_disagree_on_a_face_make_it_worth_a_look(workspace: Workspac
     workspace.append("scores", scores(other))
     first = _next(workspace).row(0, named=True)
     assert (first["file_hash"], first["reason"]) == (content_hash(name), "models disagree")
+
+
+def test_the_gallery_can_be_ordered_as_the_queue_is(workspace: Workspace, not_drawn: list[str]) -> None:
+    write_findings(workspace, finding(not_drawn[-1], FindingKind.SUSPICIOUS_AGE))
+    pool = pool_of(workspace, _MODEL)
+    shown = queries.faces_page(
+        workspace, FaceFilter(_MODEL), queries.no_reviews(), "most worth a look", slice(0, 4), worths=pool.faces
+    )
+    asked = next_faces(pool, None, queries.no_reviews(), (), 4)
+    assert shown["file_hash"].to_list() == asked["file_hash"].to_list()
+    assert shown["file_hash"][0] == content_hash(not_drawn[-1])
 
 
 def test_a_suspicious_label_comes_before_everything_else_even_without_a_score(workspace: Workspace) -> None:
