@@ -1,9 +1,10 @@
 """A model's card, written from its figures, never by hand (Mitchell et al., Model Cards, 2019)."""
 
-from models.figures import FIGURES
+from models.figures import ABOUT_COLUMNS, FIGURES
 from storage.settings import TrainSettings
 
 _SHOWN_BY_PART = ("faces", "age_mae", "age_bias", "cs5", "interval_coverage", "gender_accuracy")
+_SHOWN_BY_GROUP = (*_SHOWN_BY_PART, "gender_accuracy_from_16")
 _DEGRADED = {  # how tasks/evaluation/degrade.py's levels read
     "none": "as they are",
     "downscaled": "faces of {:g} pixels",
@@ -39,11 +40,13 @@ def model_card(settings: TrainSettings, about: dict, metrics: dict) -> str:
         f"## Figures on the {faces[side]:,} faces of the {side} split",
         _overall(figures),
         "### By age",
-        _by_part(figures["bands"], "band"),
+        _by_part(figures["bands"], "band", _SHOWN_BY_PART),
     ]
     for column in dict.fromkeys(row["column"] for row in figures["groups"]):
         rows = [row for row in figures["groups"] if row["column"] == column]
-        parts += [f"### By {column}, as the labels have it", _by_part(rows, "group")]
+        parts += [f"### By {column}, as the labels have it", _by_part(rows, "group", _SHOWN_BY_GROUP)]
+        if column in ABOUT_COLUMNS:
+            parts.append(ABOUT_COLUMNS[column])
     if metrics.get("robustness"):
         parts += ["## On worse pictures", _smallest(metrics.get("smallest_face")), _robustness(metrics["robustness"])]
     return "\n\n".join(parts) + "\n"
@@ -118,9 +121,9 @@ def _overall(report: dict) -> str:
     return "\n".join(lines)
 
 
-def _by_part(rows: list[dict], column: str) -> str:
-    titles = [FIGURES[name].title for name in _SHOWN_BY_PART]
-    cells = [[_escaped(row[column]), *(_cell(row, name) for name in _SHOWN_BY_PART)] for row in rows]
+def _by_part(rows: list[dict], column: str, names: tuple[str, ...]) -> str:
+    titles = [FIGURES[name].title for name in names]
+    cells = [[_escaped(row[column]), *(_cell(row, name) for name in names)] for row in rows]
     return _table(["", *titles], cells)
 
 

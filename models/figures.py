@@ -100,3 +100,12 @@ FIGURES: dict[str, Figure] = {
         "gender accuracy where named", "share", "higher", "of the faces that aren't left uncertain"
     ),
 }
+
+ABOUT_COLUMNS = {  # what must be known to read figures by a column of the labels, where it isn't plain
+    "race": (
+        "Race is what the labels call it. UTKFace's, in the set's own coding (0 White, 1 Black, 2 Asian, 3 Indian, 4 "
+        "Others, such as Hispanic, Latino and Middle Eastern), is a guess from looks, by an algorithm and checked by a "
+        "person; nobody in the photos was asked. Groups differ in ages too, and in how many of them are children: that "
+        "alone moves their figures."
+    ),
+}

@@ -5,7 +5,7 @@ import polars as pl
 import streamlit as st
 
 from review.export import download_buttons
-from review.links import review_link
+from review.links import photo_address, review_link
 from review.opened import Tables
 from review.pictures import as_address
 from review.visit import Visit
@@ -38,6 +38,7 @@ _FILE_COLUMNS = {
 _MOST_WITH_CROPS = 200
 _FINDING_COLUMNS = {
     "face": st.column_config.ImageColumn("Face", width=62),
+    "photo": st.column_config.LinkColumn("Photo", display_text="Open", width=60),
     "age": st.column_config.NumberColumn("Label: age", format="%.0f", width=80),
     "expected_age": st.column_config.NumberColumn("Expected", format="%.0f", width=80),
     "gender": st.column_config.TextColumn("Label: gender", width=100),
@@ -165,8 +166,9 @@ def _findings(workspace: Workspace, rows: pl.DataFrame) -> None:
     crops = last_crops(workspace, rows)
     shown = rows.join(crops, on=["file_hash", "face_index"], how="left", maintain_order="left")
     pictures = pl.Series("face", [crop and as_address(crop) for crop in shown["crop"]], pl.String)
+    links = pl.Series("photo", [photo_address(file_hash) for file_hash in shown["file_hash"]], pl.String)
     st.dataframe(
-        with_places(workspace, shown.drop("crop")).with_columns(pictures),
+        with_places(workspace, shown.drop("crop")).with_columns(pictures, links),
         hide_index=True,
         row_height=64,
         column_order=tuple(_FINDING_COLUMNS),

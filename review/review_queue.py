@@ -37,7 +37,8 @@ _CROP_WIDTH = 340  # pixels
 
 @dataclass(frozen=True)
 class Asked:
-    """What the person wants to look at: faces that `model_hash` scored, for one reason (None: for any)."""
+    """What the person wants to look at: faces that `model_hash` scored (empty: no model did, and labels alone can be
+    looked at), for one reason (None: for any)."""
 
     model_hash: str
     reason: Reason | None
@@ -51,10 +52,11 @@ def page(visit: Visit) -> None:
         )
         return
     model = visit.tables.model()
-    if model is None:
+    model_hash = model.model_hash if model else ""
+    if model is None and visit.tables.pool(model_hash).faces.is_empty():
         nothing_scored(visit.workspace)
         return
-    asked = Asked(model.model_hash, _why())
+    asked = Asked(model_hash, _why())
     if not visit.reviewer:
         st.info("Type your name in the sidebar first: it is kept with each review.", icon=":material/person:")
         return

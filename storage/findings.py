@@ -10,7 +10,8 @@ from storage.schemas import FINDINGS
 from storage.values import FindingKind
 from storage.workspace import BadWorkspace, Workspace
 
-SUSPICIOUS = (FindingKind.SUSPICIOUS_AGE, FindingKind.SUSPICIOUS_GENDER)
+# Kinds whose label a person is asked about. Of labels that contradict each other, one at least is wrong.
+SUSPICIOUS = (FindingKind.SUSPICIOUS_AGE, FindingKind.SUSPICIOUS_GENDER, FindingKind.LABEL_CONFLICT)
 
 
 def newest_report(workspace: Workspace) -> UPath | None:

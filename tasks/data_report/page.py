@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from storage.findings import with_places
+from storage.settings import ReviewSettings
 from storage.values import FindingKind
 from storage.workspace import Workspace
 from tasks.data_report.report import DataReport
@@ -12,6 +13,7 @@ from tasks.data_report.suspects import FEWEST_PEOPLE, TIMES_TYPICAL
 from tasks.evaluation.judged import MOST_VALUES
 from tasks.page import render
 
+_PORT = ReviewSettings.model_fields["port"].default
 _MOST_LINES = 15  # of a kind; the rest is in findings.parquet
 _TITLES = {
     FindingKind.SUSPICIOUS_AGE: (
@@ -36,9 +38,10 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Line:
-    """One finding as a person reads it."""
+    """One finding as a person reads it; `address` is its photo's on the review pages."""
 
     photo: str
+    address: str
     label: str
     expected: str
     score: str
@@ -68,6 +71,7 @@ def data_page(about: dict[str, str], report: DataReport, workspace: Workspace) -
         faces_to_look_at=report.findings.filter(pl.col("kind") != FindingKind.NEAR_DUPLICATE)["file_hash"].n_unique(),
         kinds=kinds,
         shown=_MOST_LINES,
+        port=_PORT,
         most_values=MOST_VALUES,
         fewest=FEWEST_PEOPLE,
     )
@@ -84,6 +88,7 @@ def _found(kind: FindingKind, findings: pl.DataFrame, workspace: Workspace) -> F
 def _line(row: dict) -> Line:
     return Line(
         photo=row["path"] or row["file_hash"][:16],
+        address=f"http://127.0.0.1:{_PORT}/photo?photo={row['file_hash']}",
         label=_said(row["age"], row["gender"]),
         expected=_said(row["expected_age"], row["expected_gender"]),
         score=f"{row['score']:.2f}",

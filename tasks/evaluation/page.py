@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from models.figures import FIGURES
+from models.figures import ABOUT_COLUMNS, FIGURES
 from tasks.evaluation.bootstrap import RESAMPLES
 from tasks.evaluation.judged import Judged
 from tasks.evaluation.measures import FEW
@@ -12,7 +12,8 @@ from tasks.evaluation.pictures import pictures_of
 from tasks.page import render
 
 _TILES = ("age_mae", "cs5", "interval_coverage", "gender_accuracy", "gender_accuracy_from_16", "gender_ece")
-_BY_GROUP = ("faces", "age_mae", "age_bias", "cs5", "interval_coverage", "gender_accuracy", "uncertain_share")
+_BY_AGE = ("faces", "age_mae", "age_bias", "cs5", "interval_coverage", "gender_accuracy", "uncertain_share")
+_BY_GROUP = (*_BY_AGE[:-1], "gender_accuracy_from_16", _BY_AGE[-1])
 _WEAKEST = {
     "age_mae": "The age is farthest off for {}: by {} years on average",
     "gender_accuracy": "The gender is wrong most often for {}: it is right for {}",
@@ -39,7 +40,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
+    """`about` is what must be known to read it; mostly nothing."""
+
     column: str
+    about: str
     titles: list[str]
     rows: list[Row]
 
@@ -77,9 +81,9 @@ def _cell(row: dict) -> Cell:
 
 def _table(column: str, rows: pl.DataFrame) -> Table:
     groups = [(group, _cells(part)) for (group,), part in rows.group_by("group", maintain_order=True)]
-    shown = [name for name in _BY_GROUP if any(name in cells for _, cells in groups)]
+    shown = [name for name in (_BY_AGE if column == "age" else _BY_GROUP) if any(name in cells for _, cells in groups)]
     lines = [Row(str(group), [cells.get(name) for name in shown]) for group, cells in groups]
-    return Table(column, [_together(FIGURES[name].title) for name in shown], lines)
+    return Table(column, ABOUT_COLUMNS.get(column, ""), [_together(FIGURES[name].title) for name in shown], lines)
 
 
 def _summary(about: dict, everybody: dict[str, Cell]) -> str:

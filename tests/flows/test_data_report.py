@@ -109,7 +109,7 @@ def test_the_rows_are_what_the_schema_and_the_review_page_expect(folder: Path, f
     stored = pl.read_parquet(folder / "findings.parquet")
     assert stored.to_arrow().cast(FINDINGS).num_rows == len(stored)
     assert stored["score"].is_between(0, 1).all()
-    assert len(suspicious_labels(findings)) == 6
+    assert len(suspicious_labels(findings)) == 7  # five planted, and both of the two that contradict each other
 
 
 def test_names_and_values_are_shown_and_never_run(folder: Path) -> None:
@@ -123,8 +123,15 @@ def test_names_and_values_are_shown_and_never_run(folder: Path) -> None:
 def test_the_page_needs_no_network_and_shows_no_photo(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     assert page.count("<svg") == 2
-    assert not re.search(r"(?:src|href)=\"(?!#|data:image/png)|url\((?!#)|@import", page)
+    to_review = r"http://127\.0\.0\.1:8501/photo\?photo=[0-9a-f]{64}\""
+    assert not re.search(rf"(?:src|href)=\"(?!#|data:image/png|{to_review})|url\((?!#)|@import", page)
     assert "image/jpeg" not in page
+
+
+def test_each_finding_on_the_page_opens_its_photo_in_review(folder: Path, findings: pl.DataFrame) -> None:
+    page = (folder / "report.html").read_text()
+    for file_hash in (content_hash("cut.jpg"), *found(findings, "label_conflict")):
+        assert f'<a href="http://127.0.0.1:8501/photo?photo={file_hash}">' in page
 
 
 def test_the_numbers_are_json_too(folder: Path) -> None:

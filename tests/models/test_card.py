@@ -76,6 +76,20 @@ def test_a_group_from_a_table_can_neither_break_the_card_nor_add_to_it() -> None
     assert "| a\\|b&lt;script> | 50 | 4.00 |" in card_of()
 
 
+def test_a_column_of_races_stands_with_what_it_is_and_one_of_cameras_does_not() -> None:
+    assert "0 White, 1 Black, 2 Asian, 3 Indian, 4 Others" in card_of()
+    assert "a guess from looks" in card_of()
+    cameras = [row | {"column": "camera"} for row in GROUPS]
+    assert "a guess from looks" not in card_of(test=TEST | {"groups": cameras})
+
+
+def test_groups_have_the_genders_of_the_grown_ups_for_themselves() -> None:
+    """Of children they are wrong more often, and groups differ in how many of them are children."""
+    few_grown = [{"column": "camera", "group": "a", "faces": 50.0, "gender_accuracy_from_16": 0.976}]
+    assert "| gender accuracy, from age 16 |\n" in card_of(test=TEST | {"groups": few_grown})
+    assert "| a | 50 |  |  |  |  |  | 97.6\N{NO-BREAK SPACE}% |" in card_of(test=TEST | {"groups": few_grown})
+
+
 def test_without_test_faces_the_validation_faces_are_shown_and_named() -> None:
     card = card_of(val=TEST, test=NONE)
     assert "## Figures on the 1,452 faces of the val split" in card

@@ -38,6 +38,15 @@ def test_a_shipped_card_has_the_figures_that_were_measured(name: str) -> None:
     assert parity.group() in shipped(name).card()
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_card_has_the_figures_by_race(name: str) -> None:
+    test = shipped(name).metrics()["test"]
+    races = {row["group"]: row["faces"] for row in test["groups"] if row["column"] == "race"}
+    assert set(races) == {"White", "Black", "Asian", "Indian", "Others"}
+    assert sum(races.values()) > 0.99 * test["overall"]["faces"]
+    assert f"| White | {races['White']:,.0f} |" in shipped(name).card()
+
+
 def test_the_readme_has_the_figures_of_the_shipped_model() -> None:
     test = pretrained().metrics()["test"]
     table = README[README.index("## How good it is") :].replace("\N{NO-BREAK SPACE}", " ")

@@ -8,12 +8,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Position, expect
 
 from storage.audit import promotions
 from storage.registry import champion
 from storage.reviews import open_reviews
+from storage.values import FindingKind
 from storage.workspace import Workspace
+from tests.findings import finding, write_findings
 from tests.patience import wait_for
 from tests.pictures import turned
 from tests.review.conftest import MANY
@@ -178,6 +180,26 @@ def test_two_people_at_once_lose_nothing_and_see_different_faces(browser: Browse
     reviews = open_reviews(many)
     said = [reviews.of_photo(file_hash) for file_hash in reviews.newest()["file_hash"]]
     assert sorted(row["reviewer"].to_list() for row in said) == [["Ada"]] * 10 + [["Ben"]] * 10
+
+
+def test_a_finding_opens_its_photo(browser: Browser, scored: Workspace) -> None:
+    file_hash = scored.scan("faces").select("file_hash").collect()["file_hash"][0]
+    write_findings(scored, finding("", FindingKind.LABEL_CONFLICT, file_hash=file_hash, group="one"))
+    with pages_of(scored) as address:
+        page = new_page(browser)
+        page.goto(f"{address}/quality")
+        page.get_by_role("tab", name="Labels").click()
+        expect(page.get_by_role("link", name="Review the suspicious labels")).to_be_visible()
+        table = page.get_by_role("tabpanel", name="Labels").get_by_test_id("stDataFrame")
+        link: Position = {"x": 62 + 30, "y": 35 + 32}  # the second column of the first row below the heading
+        table.hover(position=link)
+        # Before, a click chooses the cell.
+        expect(table.get_by_test_id("data-grid-canvas")).to_have_css("cursor", "pointer")
+        with page.context.expect_page() as opened:
+            table.click(position=link)
+        photo = opened.value
+        expect(photo).to_have_url(f"{address}/photo?photo={file_hash}")
+        expect(photo.get_by_alt_text("the photo, with a box")).to_be_visible()
 
 
 def test_a_challenger_is_promoted_with_a_reason(browser: Browser, many: Workspace) -> None:

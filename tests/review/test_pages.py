@@ -5,6 +5,7 @@ import hashlib
 import time
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import polars as pl
 import pytest
@@ -17,7 +18,7 @@ from storage.audit import promotions
 from storage.registry import champion, versions
 from storage.reviews import Shown, open_reviews
 from storage.runs import training_runs
-from storage.values import FindingKind
+from storage.values import FindingKind, LabelStatus
 from storage.workspace import Workspace, existing_workspace, now, open_workspace
 from tests.bucket import upload
 from tests.findings import finding, write_findings
@@ -270,6 +271,26 @@ def test_a_suspicious_label_is_what_is_asked_about(scored: Workspace, hopper: Pa
     assert "label is probably wrong" in _texts(app.caption)
 
 
+def test_labels_that_contradict_each_other_are_asked_about_before_anything_is_scored(tmp_path: Path) -> None:
+    """As in a workspace of labelled photos, which `faceline data` looked at before the first training."""
+    workspace = open_workspace(str(tmp_path / "labelled"))
+    names = ("one.jpg", "again.jpg")
+    workspace.append("files", files(*map(file_row, names)))
+    workspace.append("faces", faces(*map(face_row, names)))
+    workspace.append("labels", labels(*(label_row(name, age=age) for name, age in zip(names, (30, 55), strict=True))))
+    assert "No face is scored" in _texts(_page("review_queue", workspace).info)
+    write_findings(workspace, *(finding(name, FindingKind.LABEL_CONFLICT, group="one") for name in names))
+    [link] = [element for element in _page("data_quality", workspace).main if element.type == "page_link"]
+    assert link.proto.label == "Review the suspicious labels"
+    app = _page("review_queue", workspace, why="suspicious label")
+    app.text_input(key="typed").set_value("42")
+    app = _press(app, "Enter")
+    _press(app, "Right")
+    said = open_reviews(workspace).newest()
+    assert set(said["file_hash"]) == {content_hash(name) for name in names}
+    assert sorted(said["verdict"]) == ["corrected", "right"]
+
+
 def test_without_a_name_nothing_can_be_reviewed(scored: Workspace) -> None:
     app = _page("review_queue", scored, reviewer="")
     assert "Type your name" in _texts(app.info)
@@ -397,6 +418,20 @@ def test_findings_are_listed_with_the_photos_path(scored: Workspace, collins: Pa
     [row] = pl.from_pandas(_page("data_quality", scored).dataframe[2].value).to_dicts()
     assert (row["path"], row["expected_age"]) == ("collins.png", 30.0)
     assert row["face"].startswith("data:image/jpeg")
+    assert row["photo"] == f"photo?photo={_hash(collins)}"
+
+
+def test_an_invalid_label_is_opened_with_its_reason(scored: Workspace, coffee: Path) -> None:
+    """Its photo may have no face at all."""
+    reason = "coffee.png: an age of 140.0 years is outside 0 to 116"
+    invalid = label_row("", file_hash=_hash(coffee), age=None, status=LabelStatus.INVALID, detail=reason)
+    scored.append("labels", labels(invalid))
+    write_findings(scored, finding("", FindingKind.INVALID_LABEL, file_hash=_hash(coffee), face_index=None))
+    app = _page("data_quality", scored)
+    [row] = pl.from_pandas(app.dataframe[2].value).to_dicts()
+    assert not [link for link in app.main if link.type == "page_link"]  # to the queue, which asks about faces
+    address = dict(parse_qsl(urlsplit(row["photo"]).query))
+    assert "140" in _texts(_page("one_photo", scored, **address).markdown)
 
 
 # Try a photo

@@ -45,6 +45,14 @@ def test_a_label_that_is_suspicious_twice_is_one_face_with_the_higher_score(work
     assert suspicious_labels(newest_findings(workspace)).rows() == [(content_hash("a.jpg"), 0, 0.75)]
 
 
+def test_labels_that_contradict_each_other_are_suspicious_and_an_invalid_one_says_nothing_to_suspect(
+    workspace: Workspace,
+) -> None:
+    kinds = (FindingKind.LABEL_CONFLICT, FindingKind.INVALID_LABEL)
+    write_findings(workspace, *(finding(str(kind), kind, score=1.0) for kind in kinds))
+    assert suspicious_labels(newest_findings(workspace)).rows() == [(content_hash("label_conflict"), 0, 1.0)]
+
+
 def test_findings_are_shown_with_their_photos_place_and_last_crop(workspace: Workspace) -> None:
     workspace.append("files", files(file_row("a.jpg")))
     again = face_row("a.jpg", crop=crop_of(2), fingerprint="later", extracted_at=now())

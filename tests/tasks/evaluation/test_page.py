@@ -10,6 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
 
+from models.figures import ABOUT_COLUMNS
 from tasks.dataset import Truth
 from tasks.evaluation.evaluate import measure
 from tasks.evaluation.judged import Judged
@@ -94,6 +95,13 @@ def test_tables_have_headers_of_rows_and_columns(page: str) -> None:
     read = Read(page)
     assert len(read.all("table")) == len(read.all("caption")) == 4  # all faces, age, gender, and the further column
     assert {each["scope"] for each in read.all("th")} == {"col", "row"}
+
+
+def test_races_stand_with_what_they_are() -> None:
+    faces = known_model(40, 0)
+    text = Read(page_of(judged(faces.truth, faces.answers, race=["White", "Black"] * 20))).text
+    assert ABOUT_COLUMNS["race"] in text
+    assert ABOUT_COLUMNS["race"] not in Read(page_of(faces)).text
 
 
 def test_the_figures_are_those_that_were_measured(page: str) -> None:
