@@ -10,8 +10,8 @@ from review.visit import Visit
 from review.words import NOTHING_DRAWN, failed_words, percent, plain, since_words
 from storage import queries
 from storage.live_error import AGE_ERROR, GENDER_ACCURACY, Estimate, live_error, live_error_by_week
-from storage.queries import FaceFilter, ModelInUse
-from storage.worth import is_all_labelled, waiting
+from storage.queries import ModelInUse
+from storage.worth import by_age, is_all_labelled, waiting
 from tasks.drift import Week, in_words
 
 _CARD_WIDTH, _CHART_WIDTH = 150, 300  # pixels
@@ -36,7 +36,6 @@ def read_ahead(tables: Tables) -> None:
     model = tables.model()
     if model is not None:
         tables.pool(model.model_hash)
-        tables.told(queries.all_by_age, FaceFilter(model.model_hash))
 
 
 def page(visit: Visit) -> None:
@@ -214,6 +213,6 @@ def _arrivals(visit: Visit) -> None:
 
 def _ages(visit: Visit, model: ModelInUse) -> None:
     st.header("Estimated ages and genders", anchor=False)
-    ages = visit.tables.told(queries.all_by_age, FaceFilter(model.model_hash))
+    ages = by_age(visit.tables.pool(model.model_hash))
     if not ages.is_empty():
         st.altair_chart(age_histogram(ages), alt="Estimated ages of all scored faces, by gender")

@@ -51,9 +51,13 @@ class FaceFilter:
 def faces_by_age(workspace: Workspace, chosen: FaceFilter, reviews: pl.DataFrame) -> pl.DataFrame:
     """How many faces pass, by whole years of age and by gender: age, gender, faces. `reviews` is Reviews.newest().
     Raises BadWorkspace, as all of these do."""
-    faces = _matching(workspace, chosen, reviews)
-    ages = faces.group_by(pl.col("age").floor().cast(pl.Int16), "gender").agg(faces=pl.len())
-    return collect(workspace, ages.sort("age", "gender"))
+    return collect(workspace, count_by_age(_matching(workspace, chosen, reviews)))
+
+
+def count_by_age(faces: pl.LazyFrame) -> pl.LazyFrame:
+    """The same of any faces with an age and a probability of female."""
+    ages = pl.col("age").floor().cast(pl.Int16), gender_of(pl.col("female")).alias("gender")
+    return faces.group_by(*ages).agg(faces=pl.len()).sort("age", "gender")
 
 
 def all_by_age(workspace: Workspace, chosen: FaceFilter) -> pl.DataFrame:

@@ -25,9 +25,15 @@ def training_runs(workspace: Workspace) -> pl.DataFrame:
 
 
 def run_history(workspace: Workspace, run: str) -> pl.DataFrame | None:
-    """A row an epoch, counted from 0; None while the run hasn't got that far."""
+    """A row an epoch, counted from 0; None while the run hasn't got that far. Raises BadWorkspace when it can't be
+    read."""
     file = workspace.runs / run / "history.parquet"
-    return pl.read_parquet(file.read_bytes()) if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        return pl.read_parquet(file.read_bytes())
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BadWorkspace(f"{file}: can't be read: {error}") from error
 
 
 def run_notes(workspace: Workspace, run: str, name: str) -> dict:

@@ -15,7 +15,7 @@ from typing import Literal
 import polars as pl
 
 from storage.findings import last_crops, newest_findings, suspicious_labels
-from storage.queries import FACE_KEY, WIDTH, collect, pictures_of, places, scores_of
+from storage.queries import FACE_KEY, WIDTH, collect, count_by_age, pictures_of, places, scores_of
 from storage.workspace import Workspace
 
 Reason = Literal["suspicious label", "uncertain gender", "models disagree", "wide interval", "low quality", "random"]
@@ -58,6 +58,11 @@ def waiting(pool: Pool, said: pl.DataFrame) -> pl.DataFrame:
     open_faces = pool.faces.lazy().filter(pl.col("worth") >= WORTH_A_LOOK, pl.col("draw").is_null())
     counts = _without(open_faces, said).group_by("reason").agg(faces=pl.len())
     return counts.sort("faces", "reason", descending=[True, False]).collect()
+
+
+def by_age(pool: Pool) -> pl.DataFrame:
+    """How many faces the model scored, by age and gender: see queries.faces_by_age."""
+    return count_by_age(pool.faces.lazy().filter(pl.col("model_version").is_not_null())).collect()
 
 
 def is_all_labelled(pool: Pool) -> bool:

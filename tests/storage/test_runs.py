@@ -24,5 +24,13 @@ def test_a_run_whose_notes_are_damaged_is_refused_by_name(tmp_path: Path) -> Non
         training_runs(opened)
 
 
+def test_a_history_that_is_damaged_is_refused_by_name(tmp_path: Path) -> None:
+    opened = open_workspace(str(tmp_path / "workspace"))
+    (opened.runs / "train-1").mkdir(parents=True)
+    (opened.runs / "train-1" / "history.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(BadWorkspace, match=r"history\.parquet"):
+        run_history(opened, "train-1")
+
+
 def test_a_workspace_without_runs_lists_none(tmp_path: Path) -> None:
     assert training_runs(open_workspace(str(tmp_path / "empty"))).is_empty()

@@ -9,7 +9,7 @@ from storage.queries import FaceFilter
 from storage.reviews import Reviews, Shown, open_reviews
 from storage.values import FindingKind, LabelStatus
 from storage.workspace import Workspace, open_workspace
-from storage.worth import RANDOM_EVERY, REASONS, Reason, is_all_labelled, next_faces, pool_of, waiting
+from storage.worth import RANDOM_EVERY, REASONS, Reason, by_age, is_all_labelled, next_faces, pool_of, waiting
 from tests.findings import finding, write_findings
 from tests.rows import content_hash, face_row, faces, file_row, files, label_row, labels, score_row, scores
 
@@ -91,6 +91,14 @@ def test_the_gallery_can_be_ordered_as_the_queue_is(workspace: Workspace, not_dr
     asked = next_faces(pool, None, queries.no_reviews(), (), 4)
     assert shown["file_hash"].to_list() == asked["file_hash"].to_list()
     assert shown["file_hash"][0] == content_hash(not_drawn[-1])
+
+
+def test_the_ages_of_what_was_scored_are_the_gallerys(workspace: Workspace) -> None:
+    workspace.append("scores", scores(_sure("old.jpg") | {"age": 71.5, "female": 0.5}))
+    write_findings(workspace, finding("never scored", FindingKind.SUSPICIOUS_AGE))
+    pool = pool_of(workspace, _MODEL)
+    assert by_age(pool).equals(queries.all_by_age(workspace, FaceFilter(_MODEL)))
+    assert by_age(pool).sum()["faces"].item() == len(pool.faces) - 1
 
 
 def test_a_suspicious_label_comes_before_everything_else_even_without_a_score(workspace: Workspace) -> None:
