@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -16,6 +17,8 @@ from storage.trained_on import seen_by
 from storage.workspace import Workspace, existing_workspace
 from tasks.dataset import Dataset, NothingToLearn
 from tasks.evaluation.compare import Change, clearly_worse, compare, in_words, overall, why_not_better
+from tasks.evaluation.judged import read_answers
+from tasks.evaluation.pair import judge_pair
 
 logger = logging.getLogger(__name__)
 _FEWEST_FACES = 20  # with fewer, left by those that a model knows, no difference would be told from chance
@@ -27,11 +30,17 @@ class NotBetter(Refusal):
 
 def compare_models(settings: CompareSettings) -> dict:
     """Prints a table of all figures, and warns of groups that fare worse with the second model. Raises NothingToLearn,
-    UnknownModel and BadModel."""
-    workspace = existing_workspace(settings.workspace)
-    changes = compare_on(workspace, settings.before, settings.after, settings.split, settings.device)
-    Console(width=None if sys.stdout.isatty() else 120).print(_table(settings, changes))
-    return {"before": settings.before, "after": settings.after, "split": settings.split, **_as_json(changes)}
+    UnknownModel and BadModel; of two tables of answers, BadTable."""
+    before, after, split = settings.before, settings.after, settings.split
+    if settings.are_tables:
+        tables = (read_answers(Path(before)), read_answers(Path(after)))
+        split = split if any("split" in table.columns for table in tables) else None
+        changes = compare(*judge_pair(tables, split, (Path(before), Path(after))))
+        _warn_of_worse(changes, after)
+    else:
+        changes = compare_on(existing_workspace(settings.workspace), before, after, split, settings.device)
+    Console(width=None if sys.stdout.isatty() else 120).print(_table((before, after), split, changes))
+    return {"before": before, "after": after, "split": split, **_as_json(changes)}
 
 
 def promote_model(settings: PromoteSettings) -> dict:
@@ -68,9 +77,13 @@ def compare_on(workspace: Workspace, before: str, after: str, split: str | None,
         indices = _unseen(workspace, dataset, indices, (before, after))
     old, new = (judged_by(load_model(workspace, name, device), dataset, indices) for name in (before, after))
     changes = compare(old, new)
+    _warn_of_worse(changes, after)
+    return changes
+
+
+def _warn_of_worse(changes: list[Change], after: str) -> None:
     for worse in clearly_worse(changes):
         logger.warning("%s %s is worse with %s: %s", worse.column, worse.group, after, worse.in_words())
-    return changes
 
 
 def _unseen(workspace: Workspace, dataset: Dataset, indices: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
@@ -93,10 +106,10 @@ def _unseen(workspace: Workspace, dataset: Dataset, indices: np.ndarray, names: 
     return kept
 
 
-def _table(settings: CompareSettings, changes: list[Change]) -> Table:
+def _table(names: tuple[str, str], split: str | None, changes: list[Change]) -> Table:
     faces = max((change.faces for change in overall(changes)), default=0)
-    table = Table(title=f"the same {faces:,} {settings.split or 'labelled'} faces")
-    for heading in ("", settings.before, settings.after, "change", "95 % interval", ""):
+    table = Table(title=f"the same {faces:,} {split or 'labelled'} faces")
+    for heading in ("", *names, "change", "95 % interval", ""):
         table.add_column(heading, overflow="fold")
     for change in overall(changes):
         table.add_row(change.figure.title, *change.written())

@@ -28,6 +28,7 @@ def _said(given: str) -> str:
 Named = Annotated[str, AfterValidator(_named)]  # with a constraint, pydantic takes no name that isn't UTF-8
 _VERSIONS = "a registry version, latest, champion, pretrained, fast"
 _MODELS = f"{_VERSIONS}, or an .onnx file"
+_TABLES = (".csv", ".parquet")
 _DEVICE = "cuda and tensorrt fail where they don't really run"
 
 
@@ -232,12 +233,26 @@ class PromoteSettings(StageSettings):
 
 
 class CompareSettings(StageSettings):
-    """Compare two models on the same labelled faces."""
+    """Compare two models on the same labelled faces, or two tables of any models' answers."""
 
-    before: CliPositionalArg[str] = Field(description=_MODELS)
-    after: CliPositionalArg[str] = Field(description="the model to compare with it")
-    split: str | None = Field(default="test", description="the labels' split column; None: every labelled face")
+    before: CliPositionalArg[str] = Field(
+        description=f"{_MODELS}; or a .csv or .parquet table as for `evaluate`, with a column path or file_hash"
+    )
+    after: CliPositionalArg[str] = Field(description="the model, or the table, to compare with it")
+    split: str | None = Field(
+        default="test", description="value of the labels' or the tables' column split; None: every labelled face"
+    )
     device: Device = Field(default="auto", description=_DEVICE)
+
+    @property
+    def are_tables(self) -> bool:
+        return self.before.endswith(_TABLES)
+
+    @model_validator(mode="after")
+    def _both_are_of_a_kind(self) -> Self:
+        if self.before.endswith(_TABLES) != self.after.endswith(_TABLES):
+            raise ValueError("one is a table and the other a model: `faceline evaluate` measures each for itself")
+        return self
 
 
 class ListModelsSettings(StageSettings):

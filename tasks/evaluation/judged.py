@@ -71,7 +71,7 @@ def judge_table(frame: pl.DataFrame, split: str | None, path: Path) -> Judged:
     """A table of `read_answers` with true_age and age (and age_low, age_high), true_gender and female (a probability)
     or gender (a word), and further columns to evaluate by. Only its rows of that `split` count; None: all. Where it
     has a subject_id, faces of one person count as such. Bounds without an age say nothing. Raises BadTable."""
-    frame = _of_split(frame, split, path)
+    frame = of_split(frame, split, path)
     numbers = {name: _numbers(frame, name, path) for name in ("true_age", *_ANSWERS) if name in frame.columns}
     unknown = np.full(len(frame), np.nan)
     true_age, age = numbers.get("true_age", unknown), numbers.get("age", unknown)
@@ -103,7 +103,8 @@ def _only_groups(columns: pl.DataFrame) -> pl.DataFrame:
     return columns.drop(many)
 
 
-def _of_split(frame: pl.DataFrame, split: str | None, path: Path) -> pl.DataFrame:
+def of_split(frame: pl.DataFrame, split: str | None, path: Path) -> pl.DataFrame:
+    """Its rows of that split; None: all. Raises BadTable where there are none."""
     if split is None:
         return frame
     chosen = frame.filter(pl.col("split") == split)

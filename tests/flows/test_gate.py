@@ -4,6 +4,7 @@ import getpass
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from flows.cli import run
@@ -53,6 +54,26 @@ def test_a_comparison_is_a_table_and_a_json_line(
     assert said["changes"]["age_mae"]["verdict"] == "better"
     assert said["changes"]["gender_accuracy"]["change"] == 0
     assert any("age MAE" in line and "better" in line for line in printed[:-1])
+
+
+def test_two_tables_are_compared_without_a_workspace(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ages = [float(age) for age in range(20, 60)]
+    frame = pl.DataFrame({"path": [f"{age}.jpg" for age in ages], "true_age": ages, "site": ["x", "y"] * 20})
+    frame.with_columns(age=pl.col("true_age") + pl.Series([1.0, 2.0] * 20)).write_csv("before.csv")
+    frame.with_columns(age=pl.col("true_age") + pl.Series([2.0, 1.0] * 20)).reverse().write_parquet("after.parquet")
+    assert run(["models", "compare", "before.csv", "after.parquet"]) == 0
+    said = last_line(capsys)
+    assert (said["before"], said["after"], said["split"]) == ("before.csv", "after.parquet", None)
+    assert said["changes"]["age_mae"]["change"] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"before.csv", "after.parquet"}
+
+
+def test_a_table_is_not_compared_with_a_model(capsys: pytest.CaptureFixture) -> None:
+    assert run(["models", "compare", "before.csv", "pretrained"]) == 2
+    assert "one is a table and the other a model" in capsys.readouterr().err
 
 
 def test_groups_that_fare_worse_are_a_warning(
