@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, needs_chromium]
 _TO_JUDGE = "the face to judge"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE_MS)
     with chromium() as browser:
