@@ -23,12 +23,13 @@ demo: install
 	$(BIN)/faceline demo
 
 # The fast tests first: a mistake shows in the first minute. Of the slow ones, a file stays in one process: its tests
-# share servers. Some of them wait for real servers that other tests' servers keep from the processor, so what fails
-# there is asked once more, alone; what fails alone too has failed.
+# share servers; tests/order.py says which files start first, where xdist would take those with the most tests. Some
+# wait for real servers that other tests' servers keep from the processor, so what fails there is asked once more,
+# alone; what fails alone too has failed.
 SLOW := $(BIN)/python -m pytest -m "slow and not peer and not faults"
 test: check
 	$(BIN)/python -m pytest -m "not slow and not faults" -n auto
-	$(SLOW) -n auto --dist loadfile || { \
+	$(SLOW) -n auto --dist loadfile --no-loadscope-reorder || { \
 	  echo "Once more, one at a time, those that failed:"; $(SLOW) --last-failed --last-failed-no-failures none; }
 
 quick: install

@@ -8,9 +8,14 @@ import pytest
 from tests import samples
 from tests.bucket import bucket, endpoint  # noqa: F401  fixtures
 from tests.database import postgres, reviews_url  # noqa: F401  fixtures
+from tests.order import longest_first
 from tests.tiny_model import tiny_model
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    longest_first(items)
 
 
 @pytest.fixture(scope="session")

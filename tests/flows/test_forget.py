@@ -4,7 +4,6 @@ import gc
 import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -25,6 +24,7 @@ from tests.rows import file_row, files
 REPOSITORY = Path(__file__).parent.parent.parent
 HOPPER = "3999_1906-12-09_1984.jpg"
 COLLINS = "4000_1956-11-19_1999.png"
+KILLS = 6  # evenly over what comes after its first word on disk
 
 
 @pytest.fixture(scope="module")
@@ -212,13 +212,13 @@ def test_a_forgetting_that_is_killed_is_finished_by_the_next_run(
     subprocess.run([*command, str(tmp_path / "timed")], cwd=REPOSITORY, check=True, capture_output=True)
     takes_s = time.monotonic() - started
     left = []
-    for seed in range(10):
-        copy = shutil.copytree(extracted, tmp_path / f"killed-{seed}")
+    for moment in range(KILLS):
+        copy = shutil.copytree(extracted, tmp_path / f"killed-{moment}")
         process = subprocess.Popen([*command, str(copy)], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
         while not (copy / "forgotten.json").exists():
             assert process.poll() is None
             time.sleep(0.001)
-        time.sleep(random.Random(seed).uniform(0, 0.3) * takes_s)
+        time.sleep(0.3 * takes_s * moment / KILLS)
         process.send_signal(signal.SIGKILL)
         process.wait()
         faceline("extract", photos, "--workspace", copy, "--workers", 1, capsys=capsys)

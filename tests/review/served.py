@@ -45,7 +45,13 @@ def pages_of(workspace: Workspace, *flags: str) -> Iterator[str]:
     """Where the app is served, by the command's own code."""
     port = free_port()
     command = [sys.executable, "-m", "flows.cli", "review", "--workspace", str(workspace.root), "--port", str(port)]
-    server = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with served_by([*command, *flags], port) as url:
+        yield url
+
+
+@contextmanager
+def served_by(command: list[str], port: int) -> Iterator[str]:
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until_healthy(url, server)

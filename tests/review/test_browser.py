@@ -26,7 +26,7 @@ _TO_JUDGE = "the face to judge"
 _ALL = f"{MANY + 2:,} faces"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE_MS)
     with chromium() as browser:

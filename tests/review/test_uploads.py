@@ -2,8 +2,10 @@
 
 import hashlib
 import shutil
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from storage.workspace import Workspace, existing_workspace
+from flows.review_server import command
+from storage.workspace import Workspace
+from tests.ports import free_port
 from tests.review.served import (
     PATIENCE_MS,
     chromium,
@@ -21,7 +25,7 @@ from tests.review.served import (
     memory,
     needs_chromium,
     new_page,
-    pages_of,
+    served_by,
     server_of,
 )
 
@@ -52,7 +56,7 @@ def visit(scored_once: Workspace, hopper: Path, tmp_path_factory: pytest.TempPat
         for name in ("HOME", "TMPDIR"):
             (folder / name).mkdir()
             patch.setenv(name, str(folder / name))
-        with pages_of(existing_workspace(str(workspace))) as address:
+        with forgetful_pages_of(str(workspace)) as address:
             server = server_of(address)
             upload(browser, address, photos[:WARMING]).context.close()
             before, written = memory(server), written_by(server)
@@ -64,7 +68,8 @@ def visit(scored_once: Workspace, hopper: Path, tmp_path_factory: pytest.TempPat
             while given_back(before, peak[0], memory(server)) < 0.8 and time.monotonic() < ends:
                 time.sleep(1)
             files = [file for file in folder.rglob("*") if file.is_file()]
-            found = [file for file in files if has_any(file, photos)]
+            marks = marks_of(photos)
+            found = [file for file in files if any(mark in file.read_bytes() for mark in marks)]
             yield Visit(before, peak[0], memory(server), written, found, len(files))
 
 
@@ -84,13 +89,21 @@ def test_nothing_of_an_upload_is_left_in_a_file(visit: Visit) -> None:
     assert visit.found == []
 
 
-def has_any(file: Path, photos: list[Path]) -> bool:
-    """Bytes from the middle of a photo, or its SHA-256."""
-    content = file.read_bytes()
-    return any(
-        each[len(each) // 2 :][:32] in content or hashlib.sha256(each).hexdigest().encode() in content
-        for each in (photo.read_bytes() for photo in photos)
-    )
+@contextmanager
+def forgetful_pages_of(workspace: str) -> Iterator[str]:
+    """What runs the pages, in the place of whose `review.start` stands one that forgets a closed tab soon."""
+    port = free_port()
+    arguments = command(port, workspace)
+    arguments = arguments[arguments.index("review.start") + 1 :]
+    with served_by([sys.executable, "-m", "tests.review.forgetful", *arguments], port) as address:
+        yield address
+
+
+def marks_of(photos: list[Path]) -> set[bytes]:
+    """Bytes from the middle of each photo, and its SHA-256."""
+    contents = [photo.read_bytes() for photo in photos]
+    middles = {each[len(each) // 2 :][:32] for each in contents}
+    return middles | {hashlib.sha256(each).hexdigest().encode() for each in contents}
 
 
 def given_back(before: int, peak: int, after: int) -> float:
@@ -111,11 +124,13 @@ def upload(browser: Browser, address: str, photos: list[Path]) -> Page:
 
 
 def large_photos(portrait: Path, folder: Path, count: int) -> list[Path]:
-    """The portrait at about 5 MB, each time with noise of its own."""
+    """The portrait with noise, at about 5 MB, each time with a comment of its own."""
     large = cv2.resize(cv2.imread(str(portrait)), (2560, 3000)).astype(np.int16)
-    made, noise = [], np.random.default_rng(0)
-    for number in range(count):
-        noisy = np.clip(large + noise.integers(-24, 25, large.shape, np.int16), 0, 255).astype(np.uint8)
-        made.append(folder / f"large-{number}.jpg")
-        cv2.imwrite(str(made[-1]), noisy, [cv2.IMWRITE_JPEG_QUALITY, 96])
+    noise = np.random.default_rng(0).integers(-24, 25, large.shape, np.int16)
+    noisy = np.clip(large + noise, 0, 255).astype(np.uint8)
+    content = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, 96])[1].tobytes()
+    made = [folder / f"large-{number}.jpg" for number in range(count)]
+    for number, file in enumerate(made):
+        comment = b"\xff\xfe" + (4).to_bytes(2) + number.to_bytes(2)
+        file.write_bytes(content[:2] + comment + content[2:])
     return made

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from storage.values import FileStatus
-from tasks.spread import Lost, NoWorkers, Spread
+from tasks.spread import _MOST_LOST_POOLS, Lost, NoWorkers, Spread
 from tests.patience import wait_for
 from tests.tasks.workers import Deed, never_built, obedient
 
@@ -207,7 +207,7 @@ def seconds_to_start() -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [1, 15])
+@pytest.mark.parametrize("kills", [1, _MOST_LOST_POOLS + 3])
 def test_workers_killed_at_random_lose_nothing(kills: int) -> None:
     """Workers that die before they have done anything, time and again, end a run, and should. So kills leave time to
     start, on a busy machine too, and there is as much to do as they take."""
