@@ -26,7 +26,9 @@ def page(visit: Visit) -> None:
     runs = training_runs(workspace)
     if runs.is_empty():
         st.info("No training run yet. Extract labelled photos and train, then load this page again:")
-        st.code(f"faceline train --workspace {workspace.root}", language="shell", wrap_lines=True)
+        where = f"--workspace {workspace.root}"
+        commands = f"faceline extract FOLDER --labels LABELS {where}\nfaceline train {where}"
+        st.code(commands, language="shell", wrap_lines=True)
         return
     chosen = st.selectbox("Run", runs["run"].to_list(), key="run", bind="query-params", width=420)
     _run(workspace, runs.row(by_predicate=pl.col("run") == chosen, named=True))

@@ -516,7 +516,11 @@ def test_a_page_that_is_loaded_again_still_says_what_is_new(scored: Workspace) -
 
 def test_a_new_workspace_says_which_command_trains(tmp_path: Path) -> None:
     empty = open_workspace(str(tmp_path / "empty"))
-    assert f"faceline train --workspace {empty.root}" in _texts(_page("training_runs", empty).code)
+    commands = _texts(_page("training_runs", empty).code).splitlines()
+    assert commands == [
+        f"faceline extract FOLDER --labels LABELS --workspace {empty.root}",
+        f"faceline train --workspace {empty.root}",
+    ]
 
 
 def test_a_workspace_without_models_says_how_to_make_one(tmp_path: Path) -> None:
