@@ -59,6 +59,10 @@ DEPLOYMENTS = {
 pytestmark = pytest.mark.timeout(1800)  # a machine that trains meanwhile takes ten times as long
 SHARED_LIMITS = {"one-writer", "one-trainer"}
 ANNA, BEN = "anna-schmidt-4711.jpg", "ben-meier-4712.jpg"
+PROMPT = {  # seconds; Prefect's own are 10 and 30
+    "PREFECT_WORKER_QUERY_SECONDS": "5",
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "5",
+}
 AT_ONCE = {"env": {"PREFECT_FLOWS_DEFAULT_RETRIES": "0"}}  # a run that fails for good, without waiting in between
 
 each_deployment = pytest.mark.parametrize("name", DEPLOYMENTS)
@@ -182,7 +186,7 @@ class Prefect:
 @pytest.fixture(scope="module")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
     with proxy() as (environment, strangers):
-        up = start_and_wait(tmp_path_factory.mktemp("up"), **environment)
+        up = start_and_wait(tmp_path_factory.mktemp("up"), **PROMPT, **environment)
         yield Prefect(up, strangers)
         make_sure_it_ended(up)
 
@@ -296,11 +300,16 @@ def test_a_second_run_does_no_work(scored: dict, prefect: Prefect, settings: dic
     }
 
 
+@pytest.fixture(scope="module")
+def failed(prefect: Prefect, settings: dict) -> dict:
+    """A run of score-inbox on a folder that is missing."""
+    return prefect.run("score-inbox", settings | {"folders": ["/nowhere/at-all"]}, job_variables=AT_ONCE)
+
+
 @pytest.mark.slow
-def test_a_folder_that_is_missing_fails_the_run_with_the_reason(prefect: Prefect, settings: dict):
-    run = prefect.run("score-inbox", settings | {"folders": ["/nowhere/at-all"]}, job_variables=AT_ONCE)
-    assert run["state"]["type"] == "FAILED"
-    assert "there is no such folder" in run["state"]["message"]
+def test_a_folder_that_is_missing_fails_the_run_with_the_reason(failed: dict):
+    assert failed["state"]["type"] == "FAILED"
+    assert "there is no such folder" in failed["state"]["message"]
 
 
 @pytest.mark.slow
@@ -312,9 +321,8 @@ def test_the_nightly_run_tries_again_before_it_fails(prefect: Prefect, settings:
 
 
 @pytest.mark.slow
-def test_nothing_is_pickled_in_prefects_storage(scored: dict, prefect: Prefect, settings: dict):
+def test_nothing_is_pickled_in_prefects_storage(scored: dict, failed: dict, prefect: Prefect):
     """Seen red: Prefect stores the exception of a flow that fails, unasked, and pickles it by default."""
-    failed = prefect.run("score-inbox", settings | {"folders": ["/nowhere/else"]}, job_variables=AT_ONCE)
     assert failed["state"]["type"] == "FAILED"
     stored = [file.read_bytes() for file in (prefect.up.home / "storage").rglob("*") if file.is_file()]
     assert [content for content in stored if not _is_json(content)] == []
