@@ -155,17 +155,21 @@ def _ray(settings: PhotoSettings) -> Iterator[_Cluster]:
     except (OSError, RuntimeError) as error:
         raise NoCluster(f"{settings.address}: no Ray cluster answers there: {error}") from error
     try:
-        there = ray.cluster_resources()
-        slots = int(min(there.get("CPU", 0) / cores, there.get("GPU", 0) if "num_gpus" in needs else float("inf")))
-        if not slots:
+
+        def slots() -> int:
+            there = ray.cluster_resources()
+            return int(min(there.get("CPU", 0) / cores, there.get("GPU", 0) if "num_gpus" in needs else float("inf")))
+
+        if not slots():
             raise NoCluster(f"{settings.address}: this Ray cluster has no room for a step that needs {needs}")
         remote = ray.remote(**needs)(do)
 
         def submit_task(step: Callable[[], Any], name: str) -> Future[Any]:
             with remote_options(**needs):
-                return runner.submit(as_task(step, name), parameters={})
+                task = runner.submit(as_task(step, name), parameters={})
+            return _RayStep(task.wrapped_future, slots, task)
 
-        yield _Cluster(lambda step, name: _RayStep(remote.remote(step)), submit_task, slots, cores)
+        yield _Cluster(lambda step, name: _RayStep(remote.remote(step), slots), submit_task, slots(), cores)
     finally:
         runner.__exit__(None, None, None)
 
@@ -173,16 +177,25 @@ def _ray(settings: PhotoSettings) -> Iterator[_Cluster]:
 class _RayStep:
     """A step on its way, whose loss is told in our words."""
 
-    def __init__(self, reference: Any) -> None:
+    def __init__(self, reference: Any, slots: Callable[[], int], task: Any = None) -> None:
+        """`slots` are those that the cluster has now; `task` is that of Prefect, where the step is one."""
         self._reference = reference
+        self._slots = slots
+        self._task = task
 
     def result(self) -> Any:
         import ray
         from ray.exceptions import RayError, RayTaskError
 
         try:
-            return ray.get(self._reference)
+            _await(self._is_done, lambda: self._slots() > 0)
+            return ray.get(self._reference) if self._task is None else self._task.result()
         except RayTaskError as error:
             raise error.cause from error
         except (RayError, OSError) as error:
             raise NoCluster(f"{_LOST}: {error}") from error
+
+    def _is_done(self) -> bool:
+        import ray
+
+        return bool(ray.wait([self._reference], timeout=_LOOKS_EVERY_S)[0])

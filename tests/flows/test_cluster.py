@@ -38,6 +38,7 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parent.parent.parent
 PHOTOS = 24
 RAYS_OWN = 20_000  # Ray gives its workers ports up to about here
+TOKEN = secrets.token_hex(32)  # of every cluster: a process of Ray keeps the first that it reads
 KEYS = {"files": ["path"], "faces": ["file_hash", "face_index"], "scores": ["file_hash", "face_index"]}
 RUN_ONLY = ("run_id", "seen_at", "extracted_at", "scored_at", "source", "mtime_ns")
 
@@ -215,21 +216,65 @@ def watched(cluster: LocalCluster, look: Callable[[Client], bool]) -> Iterator[N
         watcher.join()
 
 
+def test_a_cluster_of_ray_whose_only_worker_was_killed_is_given_up(
+    endpoint: str, tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its head, which does no step, keeps the step for the next worker."""
+    monkeypatch.setattr(crews, "_LOOKS_EVERY_S", 0.5)
+    monkeypatch.setattr(crews, "_WITHOUT_WORKERS_S", 2)
+    with (
+        ray_head(0, endpoint, tmp_path),
+        lone_node(tmp_path / "node") as node,
+        crews.crew_of(ray_settings(tmp_path, tmp_path, model_file), as_tasks=False) as crew,
+    ):
+        step = crew.submit(partial(time.sleep, 600), "sleep")
+        for process in [*node.children(recursive=True), node]:
+            process.kill()
+        with pytest.raises(NoCluster, match="no worker left"):
+            step.result()
+    assert "waiting 2 s" in caplog.text
+
+
+@contextmanager
+def lone_node(log: Path) -> Iterator[psutil.Process]:
+    """A node of Ray with a CPU, that nobody starts anew."""
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--num-cpus", "1"]
+    command += ["--address", os.environ["FACELINE_TEST_RAY"], "--node-ip-address", "127.0.0.1"]
+    with log.open("w") as said:
+        started = subprocess.Popen([*command, "--object-store-memory", "100000000"], stdout=said, stderr=said)
+    node = psutil.Process(started.pid)
+    try:
+        wait_for(lambda: "Ray runtime started" in log.read_text())
+        yield node
+    finally:
+        if node.is_running():
+            for process in [*node.children(recursive=True), node]:
+                process.kill()
+        started.wait()
+
+
 @pytest.fixture(scope="module")
 def ray(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[psutil.Process]:
-    """One node with two CPUs. Ray listens on every address of the machine, so it gets a token that all must know."""
+    """One node with two CPUs."""
+    with ray_head(2, endpoint, tmp_path_factory.mktemp("ray")) as head:
+        yield head
+
+
+@contextmanager
+def ray_head(cpus: int, endpoint: str, logs: Path) -> Iterator[psutil.Process]:
+    """Ray listens on every address of the machine, so it gets a token that all must know."""
     ports = [free_port(above=RAYS_OWN), free_port(above=RAYS_OWN)]
     with pytest.MonkeyPatch.context() as patch:
-        ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+        ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
         quick = {"RAY_worker_niceness": "0"}  # workers are as nice as can be, and on a busy machine hardly start
         for name, value in (environment_of(endpoint) | ours | quick | {"PYTHONPATH": str(REPOSITORY)}).items():
             patch.setenv(name, value)
         patch.setenv("FACELINE_TEST_RAY", f"127.0.0.1:{ports[0]}")  # as from a node; ray:// starts a server more
-        command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus", "2"]
+        command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus", str(cpus)]
         command += ["--node-ip-address", "127.0.0.1", "--include-dashboard", "false", "--port", str(ports[0])]
         command += ["--ray-client-server-port", str(ports[1]), "--object-store-memory", "100000000"]
         folder = tempfile.mkdtemp(prefix="ray-")  # its sockets' paths must be short
-        with (tmp_path_factory.mktemp("ray") / "log").open("w") as log:
+        with (logs / "log").open("w") as log:
             head = subprocess.Popen([*command, "--temp-dir", folder], stdout=log, stderr=log)
         try:
             wait_for(lambda: all(map(listens, ports)))
