@@ -100,7 +100,7 @@ def read_photos(
     unread = still_to_do(listed, extraction.workspace, extraction.finding.fingerprints())
     todo = [found for found in unread if not growing(found, settings.settle_s)]
     counts: Counter[str] = Counter(files=len(listed), skipped=len(listed) - len(unread), read=0, faces=0)
-    counts["left_growing"] = len(unread) - len(todo)
+    counts.update(left_growing=len(unread) - len(todo), forgotten=0)
     if not todo:
         return dict(counts)
     with reader as read, progress("photos", len(todo)) as advance:

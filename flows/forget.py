@@ -8,7 +8,7 @@ from storage.scratch import delete_left_over
 from storage.settings import ForgetSettings
 from storage.trained_on import who_saw
 from storage.workspace import Workspace, existing_workspace
-from tasks.named import Named, Unknown, named
+from tasks.named import Named, named
 
 logger = logging.getLogger(__name__)
 
@@ -16,8 +16,6 @@ logger = logging.getLogger(__name__)
 def forget_photos(settings: ForgetSettings) -> dict:
     """Deletes photos, or all of a subject's, from everything in the workspace, and says which models saw them; a
     dry run says so and deletes nothing. Raises Unknown and BadWorkspace."""
-    if not settings.photos and settings.subject is None:
-        raise Unknown("name photos, by path or SHA-256, or a person with --subject")
     workspace = existing_workspace(settings.workspace)
     if settings.dry_run:
         meant = named(workspace, settings.photos, settings.subject)

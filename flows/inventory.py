@@ -33,12 +33,14 @@ def list_models(settings: ListModelsSettings) -> dict:
     """Prints a table of the registry's models and the shipped ones."""
     workspace = existing_workspace(settings.workspace)
     present = champion(workspace) or pretrained()
-    table = Table("model", "made", "age MAE, years", "CS@5", "gender", "")
+    table = Table()
+    for heading in ("model", "made", "age MAE, years", "CS@5", "gender", ""):
+        table.add_column(heading, no_wrap=heading == "model")
     models = [*map(shipped, SHIPPED), *versions(workspace)]
     for model in models:
         mark = "champion" if model.name == present.name else ""
         table.add_row(model.name, model.created_at[:16], *_figures(model), mark)
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
     return {"models": len(models), "champion": present.name}
 
 

@@ -6,10 +6,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future as StepOfThread
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,6 +20,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 T = TypeVar("T")
 CONSOLE = Console(stderr=True)  # one for bars and log lines, or they would write over each other
 _SECONDS_A_LINE = 10
+_LOOK_EVERY_S = 0.5  # for a Ctrl-C
 WINDOW = 2  # steps in flight: one reads photos while the other is scored; more would only hold memory
 
 
@@ -35,13 +37,26 @@ class Crew:
     cores: int | None = None  # of each worker of a cluster, to which steps are sent; None: they run in this process
 
 
+@dataclass(frozen=True)
+class Awaited(Generic[T]):
+    """A step on a thread. Polars takes SIGINT over at its first query, and from then on Ctrl-C no longer ends a wait
+    in the main thread; so it waits for a moment at a time."""
+
+    step: StepOfThread[T]
+
+    def result(self) -> T:
+        while not self.step.done():
+            wait([self.step], _LOOK_EVERY_S)
+        return self.step.result()
+
+
 @contextmanager
 def threads() -> Iterator[Crew]:
     """Steps on threads of this process: the command line's way. When a run ends early its steps aren't waited for:
     they commit nothing by themselves."""
     pool = ThreadPoolExecutor(WINDOW)
     try:
-        yield Crew(lambda step, name: pool.submit(step))
+        yield Crew(lambda step, name: Awaited(pool.submit(step)))
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         raise

@@ -107,14 +107,14 @@ class Trainer:
         self._answer = tf.function(lambda batch: network.tail(batch, training=False), reduce_retracing=True)
 
     def run(self, checkpoint: Path, advance: Advance, stop: Event) -> pl.DataFrame:
-        """Trains until the validation loss stops falling, or `stop` is set, which ends the run after its epoch;
-        resumes from `checkpoint` where that file is there. Returns the history, a row an epoch. Raises CannotTrain
-        when the loss is no longer a number."""
+        """Trains until the validation loss stops falling, or `stop` is set, which ends the run after its epoch, the
+        first at the earliest; resumes from `checkpoint` where that file is there. Returns the history, a row an epoch.
+        Raises CannotTrain when the loss is no longer a number."""
         start = self._values()
         history, best = self._resume(checkpoint)
         advance(len(history) * self._steps_an_epoch, "")
         for epoch in range(len(history), self._settings.epochs):
-            if stop.is_set() or _stalled(history, self._settings.patience):
+            if history and (stop.is_set() or _stalled(history, self._settings.patience)):
                 break
             started = time.monotonic()
             learnt = self._epoch(epoch, advance)

@@ -124,8 +124,8 @@ def find(workspace: Workspace, name: str) -> Version:
     for version in reversed(registered):
         if name in (version.name, "latest"):
             return version
-    known = ", ".join(version.name for version in registered) or "none"
-    raise UnknownModel(f"no model `{name}` in {workspace.registry}; there is {' and '.join(SHIPPED)}, and: {known}")
+    own = ", ".join(version.name for version in registered) or "none of your own: `faceline export` makes one of a run"
+    raise UnknownModel(f"no model `{name}` in {workspace.registry}; there is {' and '.join(SHIPPED)}, and {own}")
 
 
 def promote(workspace: Workspace, name: str, reason: str) -> None:

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, CliPositionalArg, SettingsConfigDict
 
 from storage.choices import DetectorName, Device, FaceMode, Frozen, Recipe, Targets
+from storage.values import MOST_PIXELS
 
 Runner = Literal["embedded", "dask", "ray"]
 NetworkName = Literal["vgg16", "fast"]
@@ -73,7 +74,9 @@ class PhotoSettings(StageSettings):
     runner: Runner = Field(default="embedded", description="this machine, or a Dask or Ray cluster that runs already")
     address: str | None = Field(default=None, description="of the cluster: tcp://HOST:8786 (Dask), ray://HOST:10001")
     photo_timeout_s: float = Field(default=20, gt=0, description="seconds that one photo may take")
-    max_pixels: int = Field(default=100_000_000, gt=0, description="photos with more pixels are too_large")
+    max_pixels: int = Field(
+        default=100_000_000, gt=0, le=MOST_PIXELS, description="photos with more pixels are too_large"
+    )
     max_bytes: int = Field(default=200_000_000, gt=0, description="files with more bytes are too_large")
     worker_memory_mb: int = Field(default=4096, ge=1024, description="memory that one worker may use")
     chunk_files: int = Field(default=512, ge=1, le=20_000, description="files that are committed together")
@@ -281,6 +284,12 @@ class ForgetSettings(StageSettings):
     subject: Named | None = Field(default=None, description="a subject_id of the labels: each photo of that person")
     reason: str | None = Field(default=None, description="kept in the audit log, so it should name nobody")
     dry_run: bool = Field(default=False, description="say what would be deleted, and change nothing")
+
+    @model_validator(mode="after")
+    def _somebody_is_named(self) -> Self:
+        if not self.photos and self.subject is None:
+            raise ValueError("name photos, by path or SHA-256, or a person with --subject")
+        return self
 
 
 class AuditSettings(StageSettings):

@@ -4,6 +4,7 @@ photos need no pyarrow."""
 from enum import StrEnum
 
 LONGEST_LIFE_YEARS = 116
+MOST_PIXELS = 1_000_000_000  # of a photo, whatever the settings say
 SIDES = ("train", "val", "test")  # of a split
 SMALLEST_JUDGED_SIDE = 48  # pixels of a face's longer side: below, the shipped model's card has it over a tenth worse
 
@@ -17,7 +18,7 @@ class FileStatus(StrEnum):
     TOO_LARGE = "too_large"  # over the limit on pixels, bytes or memory
     UNREADABLE = "unreadable"  # it could not be opened, or its decoder refused it
     TIMED_OUT = "timed_out"  # decoding took longer than the limit
-    CRASHED_DECODER = "crashed_decoder"  # its process died over it, twice; three times where something killed it
+    CRASHED_DECODER = "crashed_decoder"  # its process died over it, three times
     UNSUPPORTED = "unsupported"  # an image format or a kind of link that isn't followed or decoded
 
 

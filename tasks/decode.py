@@ -18,17 +18,19 @@ from dataclasses import dataclass
 from io import BufferedReader
 from typing import NamedTuple
 
+from storage.values import MOST_PIXELS, FileStatus
+
 # OpenCV reads its own limit when it's imported, and only then.
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "1000000000")
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MOST_PIXELS))
 
 import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from storage.values import FileStatus
 from tasks.heif import MISSING, can_read_heif, let_pillow_read_heif
 
+Image.MAX_IMAGE_PIXELS = None  # its limit is looked at first and is none of ours: see `_read_header`
 _EXIF_ORIENTATION = 0x0112
 _PNG_ORIENTATION_MARKS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")  # EXIF, ImageMagick's, XMP
 _SIGNATURES = {  # the first bytes of a file, from each format's standard
@@ -191,7 +193,7 @@ def _read_header(content: bytes, kind: str, max_pixels: int) -> _Header:
     """Decodes no pixel of a picture over `max_pixels`, for which it raises BadPhoto. Pillow reads the orientation of
     every format alike, AVIF's own and text chunks of PNG included; OpenCV doesn't."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's own limit; ours is checked next
+        warnings.simplefilter("ignore")  # of odd EXIF and the like
         try:
             with Image.open(io.BytesIO(content), formats=[kind]) as image:
                 width, height = image.size
@@ -200,9 +202,6 @@ def _read_header(content: bytes, kind: str, max_pixels: int) -> _Header:
                     raise BadPhoto(FileStatus.TOO_LARGE, f"{size}, over the limit of {max_pixels:,}")
                 orientation = _orientation(image, content)
                 progressive = "progressive" in image.info
-        except Image.DecompressionBombError as error:
-            how_many = str(error).partition(", could be")[0]
-            raise BadPhoto(FileStatus.TOO_LARGE, f"its header says more pixels than are safe: {how_many}") from error
         except UnidentifiedImageError as error:
             raise BadPhoto(FileStatus.UNREADABLE, f"it begins like {kind}, but its header can't be read") from error
         except (*_PILLOW_ERRORS, MemoryError) as error:
@@ -259,7 +258,7 @@ def _is_filler(content: bytes, complaint: str) -> bool:
 
 def _decode_with_pillow(content: bytes, kind: str) -> np.ndarray:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # of odd EXIF and the like
         try:
             with Image.open(io.BytesIO(content), formats=[kind]) as image:
                 upright = ImageOps.exif_transpose(image)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from flows.cli import run
 from flows.verbs import Faceline
+from storage.registry import register
 from storage.workspace import existing_workspace, open_workspace
 
 NOT_UTF8 = os.fsdecode(b"caf\xe9")
@@ -142,6 +143,20 @@ def test_an_empty_name_is_not_the_current_folder(
     assert run(arguments) == 2
     assert capsys.readouterr().err.endswith(": empty: is a variable not set?\n")
     assert [path.name for path in folder.iterdir()] == ["3999_1906-12-09_1984.jpg"]
+
+
+def test_to_forget_nobody_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
+    assert run(["forget"]) == 2
+    assert "name photos, by path or SHA-256, or a person with --subject" in capsys.readouterr().err
+
+
+def test_a_list_of_models_has_their_whole_names(
+    model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    workspace = open_workspace(str(tmp_path / "work"))
+    version = register(workspace, model_file.read_bytes(), "# A card", {"test": {"overall": {"age_mae": 5.0}}})
+    assert run(["models", "list", "--workspace", str(workspace.root)]) == 0
+    assert version.name in capsys.readouterr().out
 
 
 def test_the_workspace_is_no_folder_of_photos(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,6 +1,9 @@
 """Steps of a stage, in a bounded window, and how far it is."""
 
 import logging
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -23,6 +26,32 @@ def test_no_more_than_the_window_is_in_flight() -> None:
 
     assert len(list(in_window(Crew(submit, 5), (lambda: 0 for _ in range(100)), "count"))) == 100
     assert (most[0], flying[0]) == (5, 0)
+
+
+def test_ctrl_c_ends_the_wait_for_a_step_after_polars_was_asked() -> None:
+    """Polars takes the signal over: see `Awaited`."""
+    waiting = """
+import os, time
+import polars as pl
+from flows.steps import in_window, threads
+
+pl.LazyFrame({"n": [1]}).collect()
+try:
+    with threads() as crew:
+        print("ready", flush=True)
+        list(in_window(crew, [lambda: time.sleep(600)], "wait"))
+except KeyboardInterrupt:
+    os._exit(130)
+"""
+    with subprocess.Popen([sys.executable, "-c", waiting], stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"ready\n"
+        time.sleep(0.5)  # until it waits
+        run.send_signal(signal.SIGINT)
+        try:
+            assert run.wait(60) == 130
+        finally:
+            run.kill()
 
 
 def test_what_was_there_before_does_not_count_as_fast(

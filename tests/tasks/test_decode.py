@@ -259,6 +259,15 @@ def test_the_limit_on_pixels_is_exact(portrait: Image.Image) -> None:
         decode(content, max_pixels=129 * 151 - 1, decode_side=9)
 
 
+def test_a_limit_on_pixels_may_be_higher_than_pillows_own() -> None:
+    width, height = 14_000, 13_000
+    content = encoded(Image.new("L", (width, height)), "JPEG")
+    photo = decode(content, max_pixels=width * height, decode_side=512)
+    assert photo.pixels.shape == (height // 8, width // 8, 3)
+    with pytest.raises(BadPhoto, match="14000 x 13000 pixels, over the limit of 1,000"):
+        decode(content, max_pixels=1000, decode_side=512)
+
+
 def test_a_heic_over_the_limit_is_too_large_before_any_pixel_is_decoded(portrait: Image.Image) -> None:
     content = encoded(portrait.resize((128, 150)), "HEIF")
     size = (128).to_bytes(4, "big") + (150).to_bytes(4, "big")
