@@ -124,7 +124,7 @@ def test_another_limit_tries_only_that_again_which_failed_by_one(
 ) -> None:
     score(photos, tmp_path / "work", model_file)
     faces = table(tmp_path / "work", "faces")
-    counts = score(photos, tmp_path / "work", model_file, max_pixels=10**12, photo_timeout_s=30)
+    counts = score(photos, tmp_path / "work", model_file, max_pixels=10**9, photo_timeout_s=30)
     assert (counts["read"], counts["faces"], counts["rescored"]) == (1, 0, 0)
     assert table(tmp_path / "work", "faces").equals(faces)
     rows = table(tmp_path / "work", "files").filter(pl.col("path") == "many-pixels.png")
