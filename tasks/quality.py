@@ -8,6 +8,8 @@ is right for 61, 81 and 92 %. The blocks of a poor JPEG go unnoticed. It takes a
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -25,18 +27,26 @@ Quality = Callable[[np.ndarray], np.ndarray | None]
 
 
 def make_quality() -> Quality:
-    """Loads CenterFace, which takes 0.03 to 0.06 s: once for any number of calls, from any thread. Without it, as where
-    it isn't installed, quality can't be told."""
-    try:
-        detect = make_detector("centerface", detector_file("centerface", None, fetch=False), _LEAST_SCORE)
-    except NoDetector:
-        return lambda crops: None
+    """Loads CenterFace with the first crops, as many a run has none: once for any number of calls, from any thread.
+    Without it, as where it isn't installed, quality can't be told."""
+    detector, one_at_a_time = cache(_detector), Lock()
 
-    def quality(crops: np.ndarray) -> np.ndarray:
+    def quality(crops: np.ndarray) -> np.ndarray | None:
+        with one_at_a_time:
+            detect = detector()
+        if detect is None:
+            return None
         with ThreadPoolExecutor(os.cpu_count()) as threads:
             return np.array(list(threads.map(lambda crop: _face(crop, detect) * _sharp(crop), crops)), np.float32)
 
     return quality
+
+
+def _detector() -> Detect | None:
+    try:
+        return make_detector("centerface", detector_file("centerface", None, fetch=False), _LEAST_SCORE)
+    except NoDetector:
+        return None
 
 
 def _face(crop: np.ndarray, detect: Detect) -> float:
