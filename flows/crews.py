@@ -160,7 +160,8 @@ def _ray(settings: PhotoSettings) -> Iterator[_Cluster]:
             there = ray.cluster_resources()
             return int(min(there.get("CPU", 0) / cores, there.get("GPU", 0) if "num_gpus" in needs else float("inf")))
 
-        if not slots():
+        slots_now = slots()
+        if not slots_now:
             raise NoCluster(f"{settings.address}: this Ray cluster has no room for a step that needs {needs}")
         remote = ray.remote(**needs)(do)
 
@@ -169,7 +170,7 @@ def _ray(settings: PhotoSettings) -> Iterator[_Cluster]:
                 task = runner.submit(as_task(step, name), parameters={})
             return _RayStep(task.wrapped_future, slots, task)
 
-        yield _Cluster(lambda step, name: _RayStep(remote.remote(step), slots), submit_task, slots(), cores)
+        yield _Cluster(lambda step, name: _RayStep(remote.remote(step), slots), submit_task, slots_now, cores)
     finally:
         runner.__exit__(None, None, None)
 
